@@ -1,0 +1,53 @@
+"""
+Product-analytics events, given away with one plain call: batched, throttled, retried and accounted
+for.
+"""
+
+from __future__ import annotations
+
+from sendoff.destinations.base import Destination, HttpDestination
+from sendoff.destinations.datadog import Datadog
+from sendoff.destinations.freshpaint import Freshpaint
+from sendoff.dispatcher import Dispatcher
+from sendoff.errors import EventRejected, OptionError, SendoffError, TransportError
+from sendoff.events import (
+    Action,
+    DroppedEvent,
+    DropReason,
+    Event,
+    Framing,
+    Request,
+    Response,
+    Verdict,
+)
+from sendoff.observers import DestinationStats, Report, Stats
+from sendoff.options import Retry, Tuning
+from sendoff.transports.base import Transport
+from sendoff.transports.memory import MemoryTransport
+
+__all__ = [
+    "Action",
+    "Datadog",
+    "Destination",
+    "DestinationStats",
+    "Dispatcher",
+    "DropReason",
+    "DroppedEvent",
+    "Event",
+    "EventRejected",
+    "Framing",
+    "Freshpaint",
+    "HttpDestination",
+    "MemoryTransport",
+    "OptionError",
+    "Report",
+    "Request",
+    "Response",
+    "Retry",
+    "SendoffError",
+    "Stats",
+    "Transport",
+    "TransportError",
+    "Tuning",
+    "Verdict",
+]

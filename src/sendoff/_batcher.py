@@ -1,0 +1,176 @@
+"""
+From queued events to batches: as many as fit a request, or as few as have waited long enough.
+
+Plain: no lock, clock or I/O. Always holds: a batch's body, framing counted, is at most `max_bytes`;
+    a batch is never
+empty; the event that does not fit stays at the head of the queue and opens the next batch.
+"""
+
+from __future__ import annotations
+
+import math
+
+from sendoff._queue import EventQueue
+from sendoff.events import Framing
+
+__all__ = ["Batch", "Batcher"]
+
+CHUNK = 256
+"""
+Events taken in one go: a caller's thread waits for the lane's lock no longer than this takes, some
+50 µs.
+"""
+
+
+class Batch:
+    """
+    Encoded events that go in one request.
+    """
+
+    __slots__ = (
+        "bodies",
+        "first",
+        "ids",
+        "parent",
+        "passed",
+        "size",
+        "started",
+        "suspect",
+        "tries",
+    )
+
+    def __init__(
+        self, bodies: list[bytes], ids: list[str], first: int, parent: Batch | None = None
+    ) -> None:
+        self.bodies = bodies
+        self.ids = ids
+        self.first = first  # the sequence number of the oldest event, or a lower bound of it
+        self.parent = parent  # the batch that was halved
+        self.suspect = False  # refused for what is in it
+        self.passed = 0  # events of it that were delivered alone after that
+        self.size = sum(map(len, bodies))
+        self.started: float | None = None  # when the first try began
+        self.tries = 0
+
+    def __len__(self) -> int:
+        """
+        Events in it.
+        """
+        return len(self.bodies)
+
+    def add(self, body: bytes, event_id: str) -> None:
+        """
+        Takes one more event.
+        """
+        self.bodies.append(body)
+        self.ids.append(event_id)
+        self.size += len(body)
+
+    def halves(self) -> tuple[Batch, Batch]:
+        """
+        Two batches, in order; needs two events or more.
+        """
+        middle = len(self.bodies) // 2
+        return (
+            Batch(self.bodies[:middle], self.ids[:middle], self.first, self),
+            Batch(self.bodies[middle:], self.ids[middle:], self.first, self),
+        )
+
+    def singles(self) -> list[Batch]:
+        """
+        A batch for each event, in order.
+        """
+        pairs = zip(self.bodies, self.ids, strict=True)
+        return [Batch([body], [event_id], self.first, self) for body, event_id in pairs]
+
+
+class Batcher:
+    """
+    Decides when a batch is due and what is in it.
+
+    Args:
+        max_bytes: Largest body, framing included.
+        max_events: Most events; None for no limit but the bytes.
+        linger: Seconds that the oldest event of a batch waits for more.
+        framing: What stands around and between the events.
+    """
+
+    def __init__(
+        self, *, max_bytes: int, max_events: int | None, linger: float, framing: Framing
+    ) -> None:
+        self.max_bytes = max_bytes
+        self.max_events = math.inf if max_events is None else max_events
+        self.linger = linger
+        self._separator = len(framing.separator)
+        self._around = len(framing.opening) + len(framing.closing)
+        # All mutable state.
+        self.opened: float | None = None  # when the batch that is being filled was first seen
+
+    def full_at(self) -> tuple[int, float]:
+        """
+        The queued bytes and events from which a batch surely fills a request.
+        """
+        return self.max_bytes, self.max_events
+
+    def due_in(self, queue: EventQueue, now: float, *, urgent: bool = False) -> float:
+        """
+        Seconds until a batch should go: 0 for now, inf if nothing is queued.
+
+        Args:
+            queue: The queue.
+            now: Seconds of a monotonic clock.
+            urgent: Whether somebody waits for what is queued, so that waiting for more is wrong.
+        """
+        if not queue:
+            self.opened = None
+            return math.inf
+        if (
+            urgent
+            or self.linger == 0
+            or len(queue) >= self.max_events
+            or queue.queued_bytes >= self.max_bytes
+        ):
+            return 0.0
+        if self.opened is None:
+            self.opened = now
+        return max(0.0, self.opened + self.linger - now)
+
+    def fill(self, queue: EventQueue, batch: Batch, room: int) -> int:
+        """
+        Moves up to `CHUNK` events from the queue to a batch.
+
+        Args:
+            queue: The queue.
+            batch: The batch; its `size` is kept.
+            room: Bytes of body that the batch may still grow by; `max_bytes` for an empty one.
+
+        Returns:
+            The room left, or -1 when the batch is complete.
+        """
+        bodies = batch.bodies
+        waiting = queue.bodies
+        for _ in range(CHUNK):
+            if not waiting or len(bodies) >= self.max_events:
+                return -1
+            # A batch of one goes without framing; the second event brings it in.
+            cost = len(waiting[0]) + (self._separator if bodies else 0)
+            if len(bodies) == 1:
+                cost += self._around
+            if cost > room and bodies:
+                return -1
+            body, event_id = queue.pop()
+            batch.add(body, event_id)
+            room -= cost
+        return room
+
+    def took(self, now: float) -> None:
+        """
+        Notes that a batch was taken: what is left in the queue begins to wait now.
+        """
+        self.opened = now
+
+    def one_by_one(self) -> None:
+        """
+        From now on every batch holds one event.
+        """
+        self.max_events = 1

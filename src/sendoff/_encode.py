@@ -1,0 +1,289 @@
+"""
+From Python values to JSON bytes, once, at the call; and the ids of events.
+
+Always holds: what comes out passes a strict JSON parser; no value makes it raise; the caller's
+objects are not changed; the result is a bytes object of exact size (`orjson.dumps` returns objects
+that keep a buffer of some 4 KB, 393 MB for 100,000 events of 300 bytes against 35 MB of copies).
+
+The fast way is one `orjson.dumps` with `EXTRA_TYPES` behind it. Only when that fails, `_Rescue`
+walks the value, field by field, and puts a marker where nothing else helps.
+"""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import itertools
+import os
+import secrets
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from enum import Enum
+from pathlib import PurePath
+from typing import Any
+from uuid import UUID
+
+import orjson
+
+__all__ = ["EXTRA_TYPES", "Encoder", "marker", "new_id"]
+
+MAX_DEPTH = 200
+"""
+Levels that a rescued value keeps: orjson stops at 254, and strict parsers of other makes stop
+early, too.
+"""
+
+MAX_NODES = 100_000
+"""
+Values that a rescued event keeps, so that a small object graph that shares its parts cannot unfold
+for ever.
+"""
+
+MIN_INT, MAX_INT = -(2**63), 2**64 - 1
+
+
+# --- ids ------------------------------------------------------------------------------------------
+
+
+class _Ids:
+    """
+    Ids from a random prefix of the process and a counter: 0.2 µs against 4 µs for `uuid4`.
+    """
+
+    def __init__(self) -> None:
+        self.renew()
+
+    def renew(self) -> None:
+        # 80 random bits: two processes share a prefix with a chance below 1e-12 among a million of
+        # them.
+        self.prefix = secrets.token_hex(10) + "-"
+        self.next = itertools.count().__next__  # one C call, so threads never get the same number
+
+
+_ids = _Ids()
+os.register_at_fork(after_in_child=_ids.renew)
+
+
+def new_id() -> str:
+    """
+    A new event id: at most 36 characters of ``[0-9a-f-]``, unique over processes and forks.
+    """
+    return f"{_ids.prefix}{_ids.next():x}"
+
+
+# --- the table of extra types ---------------------------------------------------------------------
+
+
+def marker(value: object) -> str:
+    """
+    What stands in for a value that has no JSON form: its type's name, never its content.
+    """
+    return f"<unserializable {type(value).__qualname__}>".encode("utf-8", "replace").decode()
+
+
+def _decimal(value: Decimal) -> float | str:
+    if value.is_finite() and Decimal(repr(float(value))) == value:
+        return float(value)
+    return str(value)
+
+
+def _set(value: Iterable[Any]) -> list[Any]:
+    items = list(value)
+    try:
+        items.sort()
+    except TypeError:
+        items.sort(key=repr)
+    return items
+
+
+def _attrs(value: Any) -> dict[str, Any]:
+    return {field.name: getattr(value, field.name) for field in type(value).__attrs_attrs__}
+
+
+def _scalar(value: Any) -> Any:
+    plain = value.item()
+    return float(plain) if type(plain) is type(value) else plain
+
+
+def _is_numpy(value: object, name: str) -> bool:
+    numpy = sys.modules.get("numpy")  # never imported for its own sake
+    return numpy is not None and isinstance(value, getattr(numpy, name))
+
+
+def _has(name: str) -> Callable[[object], bool]:
+    # Asked of the type: a mock has every attribute, its type has not.
+    return lambda value: hasattr(type(value), name) and not isinstance(value, type)
+
+
+def _is(*types: type) -> Callable[[object], bool]:
+    return lambda value: isinstance(value, types)
+
+
+EXTRA_TYPES: tuple[tuple[str, Callable[[Any], bool], Callable[[Any], Any], str], ...] = (
+    ("Decimal", _is(Decimal), _decimal, "a number if a float holds it exactly, otherwise a string"),
+    ("timedelta", _is(timedelta), timedelta.total_seconds, "seconds, as a number"),
+    ("Path", _is(PurePath), str, "a string"),
+    (
+        "bytes, bytearray, memoryview",
+        _is(bytes, bytearray, memoryview),
+        lambda value: base64.b64encode(value).decode(),
+        "a base64 string",
+    ),
+    ("set, frozenset", _is(set, frozenset), _set, "an array, sorted where its items can be"),
+    (
+        "pydantic and other objects with `model_dump`",
+        _has("model_dump"),
+        lambda v: v.model_dump(),
+        "an object",
+    ),
+    ("attrs classes", _has("__attrs_attrs__"), _attrs, "an object"),
+    ("numpy scalars", lambda v: _is_numpy(v, "generic"), _scalar, "the Python value they hold"),
+    ("numpy arrays", lambda v: _is_numpy(v, "ndarray"), lambda v: v.tolist(), "an array"),
+    ("named and other subclasses of tuple", _is(tuple), list, "an array"),
+    ("subclasses of float", _is(float), lambda value: float.__float__(value), "a number"),
+    ("other mappings", _is(Mapping), dict, "an object"),
+)
+"""
+Types beyond JSON's and orjson's own, in the order in which they are tried: name, test, conversion,
+form.
+"""
+
+
+def _default(value: Any) -> Any:
+    for _, matches, convert, _ in EXTRA_TYPES:
+        if matches(value):
+            return convert(value)
+    raise TypeError(type(value).__qualname__)
+
+
+# --- encoding -------------------------------------------------------------------------------------
+
+
+class Encoder:
+    """
+    Encodes values and counts the fields that became markers.
+    """
+
+    __slots__ = ("marked",)
+
+    def __init__(self) -> None:
+        self.marked = 0
+
+    def dumps(self, value: object) -> bytes:
+        """
+        A value's JSON, in UTF-8, as a bytes object of exact size. Never raises for any value.
+        """
+        try:
+            body = orjson.dumps(value, _default)
+        except Exception:  # noqa: BLE001 a caller's `model_dump` may raise whatever it likes
+            rescue = _Rescue()
+            body = orjson.dumps(rescue.plain(value))
+            self.marked += rescue.marked
+        return b"%b" % body  # a fresh object of exact size
+
+
+class _Rescue:
+    """
+    One walk over a value that `orjson` refused, giving an equal one of JSON's own types.
+    """
+
+    def __init__(self) -> None:
+        self.marked = 0
+        self._nodes = 0
+        self._ancestors: set[int] = set()
+
+    def plain(self, value: Any) -> Any:
+        self._nodes += 1
+        try:
+            return self._plain(value)
+        except Exception:  # noqa: BLE001 any method of the caller's object may raise anything
+            return self._mark(value)
+
+    def _mark(self, value: object) -> str:
+        self.marked += 1
+        return marker(value)
+
+    def _plain(self, value: Any) -> Any:
+        if value is None or isinstance(value, bool):
+            return value
+        if isinstance(value, Enum):
+            return self.plain(value.value)
+        if isinstance(value, str):
+            return _text(value)
+        if isinstance(value, int):
+            # A number beyond 64 bits is lost in most parsers: as a string it survives.
+            number = int(value)
+            return number if MIN_INT <= number <= MAX_INT else str(number)
+        if isinstance(value, float):
+            return float.__float__(value)
+        if isinstance(value, datetime | date | time):
+            return value.isoformat()
+        if isinstance(value, UUID):
+            return str(value)
+        return self._nested(value)
+
+    def _nested(self, value: Any) -> Any:
+        if (
+            id(value) in self._ancestors
+            or len(self._ancestors) >= MAX_DEPTH
+            or self._nodes > MAX_NODES
+        ):
+            return self._mark(value)
+        self._ancestors.add(id(value))
+        try:
+            if isinstance(value, dict):
+                return self._object(value)
+            if isinstance(value, list | tuple):
+                return [self.plain(item) for item in value]
+            if dataclasses.is_dataclass(value) and not isinstance(value, type):
+                names = (field.name for field in dataclasses.fields(value))
+                return self._object({name: _Lazy(value, name) for name in names})
+            return self.plain(_default(value))
+        finally:
+            self._ancestors.discard(id(value))
+
+    def _object(self, value: Mapping[Any, Any]) -> dict[str, Any]:
+        result: dict[str, Any] = {}
+        for key, item in list(value.items()):
+            name = self._key(key)
+            while name in result:  # 1 and "1" are two keys; a JSON object holds each name once
+                name += "_"
+            result[name] = self.plain(item.get() if isinstance(item, _Lazy) else item)
+        return result
+
+    def _key(self, key: Any) -> str:
+        if key is None or isinstance(key, bool):
+            return {None: "null", True: "true", False: "false"}[key]
+        form = self.plain(key)
+        if isinstance(form, str):
+            return form
+        return str(form) if isinstance(form, int | float) else self._mark(key)
+
+
+class _Lazy:
+    """
+    A dataclass's field that is not read yet, so that one raising property costs that field only.
+    """
+
+    __slots__ = ("_name", "_owner")
+
+    def __init__(self, owner: object, name: str) -> None:
+        self._owner = owner
+        self._name = name
+
+    def get(self) -> Any:
+        return getattr(self._owner, self._name)
+
+
+def _text(value: str) -> str:
+    """
+    A str with pairs of surrogates joined and lone ones replaced, as UTF-8 has no form for them.
+    """
+    text = str.__str__(value)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return text

@@ -1,0 +1,78 @@
+"""
+The way of given-up events to `on_drop`: off the caller's thread, off the loop, and bounded.
+
+Plain but for the callback itself, which one task of the host runs in a worker thread.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable, Sequence
+
+from sendoff.events import DroppedEvent, DropReason
+
+__all__ = ["DropHook", "OnDrop"]
+
+OnDrop = Callable[[str, Sequence[DroppedEvent]], object]
+"""Called with a reason (a value of `DropReason`) and the events given up for it."""
+
+MAX_BACKLOG = 10_000
+MAX_BACKLOG_BYTES = 16 * 2**20
+"""
+Given-up events kept for a slow callback; further ones are only counted. Their memory is beyond
+`max_queue_bytes`.
+"""
+
+logger = logging.getLogger("sendoff")
+
+
+class DropHook:
+    """
+    The user's callback and what it has not seen yet.
+
+    Args:
+        callback: The user's.
+        ring: Called from any thread when there is something new.
+    """
+
+    def __init__(self, callback: OnDrop, ring: Callable[[], None]) -> None:
+        self._callback = callback
+        self._ring = ring
+        # All mutable state.
+        self._backlog: deque[tuple[DropReason, DroppedEvent]] = deque()
+        self._bytes = 0
+        self.missed = 0  # given up, but not shown to the callback
+        self.failures = 0  # exceptions of the callback's
+
+    def offer(self, reason: DropReason, event: DroppedEvent) -> None:
+        """
+        Keeps an event for the callback. Any thread.
+        """
+        if len(self._backlog) >= MAX_BACKLOG or self._bytes + len(event.body) > MAX_BACKLOG_BYTES:
+            self.missed += 1
+            return
+        self._bytes += len(event.body)
+        self._backlog.append((reason, event))
+        if len(self._backlog) == 1:
+            self._ring()
+
+    def deliver(self) -> None:
+        """
+        Shows everything kept to the callback, by reason. Runs in a worker thread; never raises.
+        """
+        while self._backlog:
+            groups: dict[DropReason, list[DroppedEvent]] = {}
+            for _ in range(len(self._backlog)):
+                reason, event = self._backlog.popleft()
+                self._bytes -= len(event.body)
+                groups.setdefault(reason, []).append(event)
+            for reason, events in groups.items():
+                try:
+                    self._callback(str(reason), events)
+                except Exception as exc:  # noqa: BLE001 the user's code may raise anything
+                    self.failures += 1
+                    if self.failures == 1:
+                        logger.error(
+                            "on_drop raised %s; further ones are only counted", type(exc).__name__
+                        )

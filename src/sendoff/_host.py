@@ -1,0 +1,220 @@
+"""
+One stay of the lanes in one event loop: a task that owns the task group, from start to last flush.
+
+Always holds: the task group lives in this one task, so nothing of it shows in the caller's (`async
+with` raises what the user's block raised); whoever closes waits for a notice, never for the task.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Coroutine
+from contextvars import Context
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import anyio
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sendoff._hook import DropHook
+    from sendoff._lane import Lane, Spawn
+    from sendoff.transports.base import Transport
+
+__all__ = ["Host"]
+
+CLOSE_SECONDS = 0.25
+"""Seconds for closing connections after the last flush, and for the last call of `on_drop`."""
+
+logger = logging.getLogger("sendoff")
+
+
+class Host:
+    """
+    Runs the lanes in the running loop.
+
+    Args:
+        lanes: All lanes of the dispatcher.
+        transport: What they send with.
+        hook: The way to `on_drop`, if it is set.
+        shutdown_timeout: Seconds for the last flush of a loop that ends without `aclose`.
+        ended: Called in the loop when it is over.
+    """
+
+    def __init__(
+        self,
+        lanes: Sequence[Lane],
+        transport: Transport,
+        hook: DropHook | None,
+        *,
+        shutdown_timeout: float,
+        ended: Callable[[Host], None],
+    ) -> None:
+        self.loop = asyncio.get_running_loop()
+        self._lanes = lanes
+        self._transport = transport
+        self._hook = hook
+        self._shutdown_timeout = shutdown_timeout
+        self._ended = ended
+        # uvloop's own clock stands still within one turn of the loop and counts milliseconds: too
+        # coarse for a limit.
+        is_uvloop = type(self.loop).__module__.partition(".")[0] == "uvloop"
+        self._clock = time.monotonic if is_uvloop else self.loop.time
+        # All mutable state.
+        self.given_up: dict[str, int] = {}  # by `aclose`, at its deadline
+        self._close_asked = asyncio.Event()
+        self._close_timeout: float | None = None  # None: the loop ended without `aclose`
+        self._drops = asyncio.Event()
+        self._ready: list[Callable[[], None]] = []
+        self._done: list[Callable[[], None]] = []
+        self._is_ready = False
+        self._is_done = False
+        # In an empty context, so that no request's context variables live on in it; not by
+        # `create_task`, because an eager task factory would run its beginning inside the caller's
+        # `track`.
+        self._task = asyncio.Task(
+            self._run(), loop=self.loop, name="sendoff host", context=Context()
+        )
+
+    # --- any thread -------------------------------------------------------------------------------
+
+    def call(self, callback: Callable[[], None]) -> None:
+        """
+        Has the loop call something soon, if it still can.
+        """
+        try:
+            self.loop.call_soon_threadsafe(callback)
+        except RuntimeError:  # closed
+            return
+
+    def ring_hook(self) -> None:
+        """
+        Notes that `on_drop` has something to see.
+        """
+        self.call(self._drops.set)
+
+    def when_ready(self, notify: Callable[[], None]) -> None:
+        """
+        Has somebody told, from the loop, when events begin to go.
+        """
+        self.call(lambda: notify() if self._is_ready else self._ready.append(notify))
+
+    def close(self, timeout: float, notify: Callable[[], None]) -> None:
+        """
+        Asks for the last flush and has somebody told, from the loop, when all is over.
+
+        Args:
+            timeout: Seconds for the flush; an earlier call's stands.
+            notify: Whom to tell.
+        """
+
+        def ask() -> None:
+            if self._is_done:
+                notify()
+                return
+            self._done.append(notify)
+            if self._close_timeout is None:
+                self._close_timeout = timeout
+            self._close_asked.set()
+
+        self.call(ask)
+
+    # --- in the loop ------------------------------------------------------------------------------
+
+    async def _run(self) -> None:
+        try:
+            for lane in self._lanes:
+                lane.attach(self.loop, self._clock, self._transport)
+            await self._transport.open()
+            self._is_ready = True
+            self._tell(self._ready)
+            await self._serve()
+        except asyncio.CancelledError:
+            # The loop is going away without `aclose`: one bounded flush, then what is left stays
+            # pending.
+            self._close_asked.set()
+            await self._serve()
+            raise
+        except Exception as exc:  # noqa: BLE001 a transport is somebody's code; nobody awaits this task
+            logger.error(
+                "sending has stopped: %s; the next call starts it again", type(exc).__name__
+            )
+        finally:
+            await self._finish()
+
+    async def _serve(self) -> None:
+        """
+        Lets the lanes work until the last flush is over.
+        """
+        coroutines: list[Coroutine[Any, Any, None]] = []
+        try:
+            async with anyio.create_task_group() as tasks:
+
+                def spawn(work: Callable[[], Coroutine[Any, Any, None]], name: str) -> None:
+                    coroutine = work()
+                    coroutines.append(coroutine)
+                    tasks.start_soon(lambda: coroutine, name=name)
+
+                for lane in self._lanes:
+                    lane.start(spawn)
+                if self._hook is not None:
+                    spawn(partial(self._show_drops, self._hook), "sendoff on_drop")
+                await self._close_asked.wait()
+                await self._drain(spawn)
+                tasks.cancel_scope.cancel()
+        finally:
+            for coroutine in coroutines:
+                coroutine.close()  # one that a dying loop never began would complain that nobody awaited it
+
+    async def _drain(self, spawn: Spawn) -> None:
+        """
+        Gives every lane the same time to become empty.
+        """
+        timeout = self._shutdown_timeout if self._close_timeout is None else self._close_timeout
+        deadline = self._clock() + timeout
+        left = len(self._lanes)
+        done = asyncio.Event()
+
+        async def drain(lane: Lane) -> None:
+            nonlocal left
+            await lane.drain(deadline)
+            left -= 1
+            if not left:
+                done.set()
+
+        for lane in self._lanes:
+            spawn(partial(drain, lane), f"sendoff {lane.name} drain")
+        with anyio.move_on_after(timeout, shield=True):
+            await done.wait()
+
+    async def _show_drops(self, hook: DropHook) -> None:
+        """
+        Calls `on_drop` in a worker thread, whenever there is something to see.
+        """
+        while True:
+            await anyio.to_thread.run_sync(hook.deliver, abandon_on_cancel=True)
+            await self._drops.wait()
+            self._drops.clear()
+
+    async def _finish(self) -> None:
+        for lane in self._lanes:
+            if self._close_timeout is not None and (given_up := lane.abandon()):
+                self.given_up[lane.name] = given_up
+            lane.detach()
+        with anyio.move_on_after(CLOSE_SECONDS, shield=True):
+            await self._transport.aclose()
+        if self._hook is not None:
+            with anyio.move_on_after(CLOSE_SECONDS, shield=True):
+                await anyio.to_thread.run_sync(self._hook.deliver, abandon_on_cancel=True)
+        self._is_done = True
+        self._ended(self)
+        self._tell(self._ready)
+        self._tell(self._done)
+
+    @staticmethod
+    def _tell(listeners: list[Callable[[], None]]) -> None:
+        while listeners:
+            listeners.pop()()

@@ -1,0 +1,50 @@
+"""
+One destination's counts of fates.
+
+Plain: no lock; the lane changes it under its own. Every accepted event ends in exactly one of these
+    counts.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from types import MappingProxyType
+
+from sendoff._queue import EventQueue
+from sendoff.events import DropReason
+from sendoff.observers import DestinationStats
+
+__all__ = ["Ledger"]
+
+
+class Ledger:
+    """
+    Delivered, rejected, dropped, dead-lettered; what is pending, the queue knows.
+    """
+
+    def __init__(self) -> None:
+        # All mutable state.
+        self.delivered = 0
+        self.rejections: Counter[str] = Counter()
+        self.dropped: Counter[DropReason] = Counter()
+        self.dead_lettered = 0
+        self.requests = 0
+        self.retries = 0
+
+    def snapshot(self, queue: EventQueue, *, marked_fields: int, state: str) -> DestinationStats:
+        """
+        The counts at this instant, as users see them.
+        """
+        return DestinationStats(
+            delivered=self.delivered,
+            rejections=MappingProxyType(dict(self.rejections)),
+            dropped=MappingProxyType({str(reason): n for reason, n in self.dropped.items()}),
+            dead_lettered=self.dead_lettered,
+            pending=queue.held_events,
+            pending_bytes=queue.held_bytes,
+            in_flight=queue.held_events - len(queue),
+            requests=self.requests,
+            retries=self.retries,
+            marked_fields=marked_fields,
+            state=state,
+        )

@@ -1,0 +1,191 @@
+"""
+Freshpaint: one event a request to ``POST /track``.
+
+Sources: the public HTTP API reference (fields, answers, the burst limit of 5,000 requests a
+    second). The token is a
+credential and travels inside the body. `$insert_id` is always set, because without it the vendor
+tells duplicates by time and device, and two server events of one second can collapse into one.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from ipaddress import IPv4Address, IPv6Address
+from typing import Any
+
+from sendoff.destinations.base import (
+    Dumps,
+    HttpDestination,
+    epoch_seconds,
+    event_name,
+    insert_id_of,
+    object_of,
+    text_id,
+    without,
+)
+from sendoff.errors import EventRejected, OptionError
+from sendoff.events import Event
+from sendoff.options import RATE_LIMIT, SINGLE_WORKERS, TIMEOUT, Retry, Tuning, check_text
+
+__all__ = ["Freshpaint"]
+
+ENDPOINT = "https://api.perfalytics.com/track"
+IDENTIFY = "$identify"
+
+MAX_EVENT_BYTES = 5_000_000
+"""The vendor names no limit; the gateway in front of it refuses bodies above 10 MB."""
+
+
+class Freshpaint(HttpDestination):
+    """
+    Freshpaint.
+
+    Args:
+        token: The environment's token; sent inside every body.
+        endpoint: A full URL in place of the vendor's, for proxies and tests.
+        name: The key in `to=` and in the statistics.
+        rate_limit: Requests in any sliding second, retries included; None for no limit. Documented
+            limit: 5,000 for everything that sends with the account.
+        workers: Requests under way at once.
+        timeout: Seconds for one attempt.
+        retry: How failures are tried again.
+
+    Raises:
+        OptionError: An option is wrong; the message names it and its limit.
+    """
+
+    def __init__(
+        self,
+        *,
+        token: str,
+        endpoint: str | None = None,
+        # How it goes there.
+        name: str = "freshpaint",
+        rate_limit: int | None = RATE_LIMIT,
+        workers: int = SINGLE_WORKERS,
+        timeout: float = TIMEOUT,
+        retry: Retry | None = None,
+    ) -> None:
+        check_text("token", token, secret=True)
+        super().__init__(
+            name=name,
+            endpoint=ENDPOINT if endpoint is None else endpoint,
+            tuning=Tuning(
+                rate_limit=rate_limit,
+                max_batch_bytes=MAX_EVENT_BYTES,
+                max_batch_events=1,
+                flush_interval=0.0,
+                workers=workers,
+                timeout=timeout,
+                retry=Retry() if retry is None else retry,
+            ),
+        )
+        self._token = token
+
+    @classmethod
+    def from_env(cls, **options: Any) -> Freshpaint:
+        """
+        A destination from ``FRESHPAINT_TOKEN``, read now.
+
+        Args:
+            options: Constructor options; they win over the environment.
+
+        Raises:
+            OptionError: The variable is missing, or an option is wrong.
+        """
+        if "token" not in options:
+            if not os.environ.get("FRESHPAINT_TOKEN"):
+                raise OptionError("token is not given and FRESHPAINT_TOKEN is not set")
+            options["token"] = os.environ["FRESHPAINT_TOKEN"]
+        return cls(**options)
+
+    def recognizes(self, payload: Mapping[str, Any]) -> bool:
+        """
+        Whether a body's ``event`` is text, or it has ``properties``.
+        """
+        return isinstance(payload.get("event"), str) or "properties" in payload
+
+    def encode(self, event: Event, dumps: Dumps) -> bytes | None:
+        """
+        The documented object, with the vendor's fields beside the caller's properties.
+
+        Raises:
+            EventRejected: The name is no text, no id says who did it, or a field has the wrong
+                form.
+        """
+        name = IDENTIFY if event.identify else event_name(event.name)
+        device_id = text_id("device_id", event.device_id)
+        distinct_id = text_id("user_id", event.user_id) or device_id
+        if distinct_id is None:
+            raise EventRejected("missing_identity", "one of user_id, device_id is required")
+        fields: dict[Any, Any] = {
+            "distinct_id": distinct_id,
+            "token": self._token,
+            "time": round(epoch_seconds(event.time), 3),
+            "$insert_id": event.id,
+        }
+        if device_id is not None:
+            fields["$device_id"] = device_id
+        for argument in ("account_id", "session_id"):
+            value = text_id(argument, getattr(event, argument))
+            if value is not None:
+                fields[argument] = value
+        if event.ip is not None:
+            fields["$ip"] = _ip(event.ip)
+        if event.integrations is not None:
+            fields["$options"] = {"integrations": _integrations(event.integrations)}
+        properties = object_of("properties", event.properties)
+        if event.identify:
+            fields["$user_props"] = properties
+        elif fields.keys().isdisjoint(properties):
+            fields.update(properties)
+        else:
+            fields.update(without(frozenset(fields), properties))
+        return dumps({"event": name, "properties": fields})
+
+    def encode_payload(
+        self, payload: Mapping[str, Any], *, event_id: str, time: float, dumps: Dumps
+    ) -> tuple[bytes, str]:
+        """
+        A body as the reference prints it, checked and sent as it is; missing token, time and id are
+        filled in.
+
+        Raises:
+            EventRejected: A required field is missing or of the wrong form.
+        """
+        event_name(payload.get("event"))
+        properties = payload.get("properties")
+        if not isinstance(properties, Mapping):
+            raise EventRejected("invalid_properties", "properties must be an object")
+        distinct_id = properties.get("distinct_id")
+        if not isinstance(distinct_id, str) or not distinct_id:
+            raise EventRejected("missing_identity", "distinct_id must be a non-empty str")
+        filled = {"token": self._token, "time": round(time, 3), "$insert_id": event_id}
+        missing = {key: value for key, value in filled.items() if key not in properties}
+        if missing:
+            properties = {**properties, **missing}
+            payload = {**payload, "properties": properties}
+        if not isinstance(properties["token"], str) or not properties["token"]:
+            raise EventRejected("invalid_token", "token must be a non-empty str")
+        stamp = properties["time"]
+        if isinstance(stamp, bool) or not isinstance(stamp, int | float):
+            raise EventRejected("invalid_time", "time must be a number of epoch seconds")
+        epoch_seconds(stamp)
+        insert_id = properties["$insert_id"]
+        return dumps(payload), insert_id_of(insert_id, field="$insert_id")
+
+
+def _ip(value: object) -> str:
+    text = str(value) if isinstance(value, IPv4Address | IPv6Address) else value
+    if not isinstance(text, str) or not text:
+        raise EventRejected("invalid_ip", f"ip must be a non-empty str, not {type(value).__name__}")
+    return text
+
+
+def _integrations(value: object) -> dict[str, bool]:
+    if not isinstance(value, Mapping) or not all(
+        isinstance(tool, str) and isinstance(on, bool) for tool, on in value.items()
+    ):
+        raise EventRejected("invalid_integrations", "integrations must map tools' names to bool")
+    return dict(value)

@@ -1,0 +1,504 @@
+"""
+The class that users hold: takes events with plain calls, gives each to its destinations' lanes,
+knows their fates.
+
+Always holds: `track`, `identify` and `enqueue` never await, block or raise, in any thread, with or
+without a loop; what they accepted before a loop runs waits for one; the first call inside a running
+loop starts the sending there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time as clock
+import weakref
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
+from ipaddress import IPv4Address, IPv6Address
+from types import MappingProxyType, TracebackType
+from typing import Any, Self
+from uuid import UUID
+
+import anyio
+
+from sendoff._encode import new_id
+from sendoff._hook import DropHook, OnDrop
+from sendoff._host import Host
+from sendoff._lane import Lane
+from sendoff.destinations.base import Destination, insert_id_of
+from sendoff.errors import EventRejected, OptionError
+from sendoff.events import Event
+from sendoff.observers import LogDamper, Report, Stats
+from sendoff.options import (
+    MAX_QUEUE_BYTES,
+    MAX_QUEUE_EVENTS,
+    SHUTDOWN_TIMEOUT,
+    Overflow,
+    check_choice,
+    check_number,
+    check_text,
+)
+from sendoff.transports.base import Transport
+from sendoff.transports.http import HttpTransport
+
+__all__ = ["Dispatcher"]
+
+GRACE = 1.0
+"""Seconds beyond its timeout that `aclose` waits for another thread's loop to answer."""
+
+logger = logging.getLogger("sendoff")
+
+running_loop = (
+    asyncio._get_running_loop
+)  # None without a loop; `get_running_loop` would raise and cost 0.4 µs a call
+
+
+class Dispatcher:
+    """
+    Takes events and sends them in the background, to every destination on its own lane.
+
+    Args:
+        destinations: At least one, with different names.
+        max_queue_events: Most events held for each destination, queued and in flight; a whole
+            number of at least 1.
+        max_queue_bytes: Most bytes of encoded events held for each destination, queued and in
+            flight; at least 1.
+        overflow: Which event goes when the queue is full: ``"drop_newest"`` or ``"drop_oldest"``.
+        shutdown_timeout: Seconds for the last flush; at least 0.
+        on_drop: Called with a reason and the events given up for it, in a worker thread.
+        transport: What sends requests; by default HTTP. Tests pass a `MemoryTransport`.
+
+    Raises:
+        OptionError: An option is wrong; the message names it and its limit.
+    """
+
+    def __init__(
+        self,
+        *destinations: Destination,
+        # What is held.
+        max_queue_events: int = MAX_QUEUE_EVENTS,
+        max_queue_bytes: int = MAX_QUEUE_BYTES,
+        overflow: Overflow = "drop_newest",
+        # How it ends.
+        shutdown_timeout: float = SHUTDOWN_TIMEOUT,
+        on_drop: OnDrop | None = None,
+        # What it goes through.
+        transport: Transport | None = None,
+    ) -> None:
+        if not destinations:
+            raise OptionError("destinations must be at least one")
+        for destination in destinations:
+            if not hasattr(destination, "encode") or not hasattr(destination, "tuning"):
+                raise OptionError(
+                    f"destinations must be destinations, not {type(destination).__name__}"
+                )
+            check_text("name", destination.name)
+        names = [destination.name for destination in destinations]
+        if len(set(names)) < len(names):
+            raise OptionError(f"destinations must have different names, not {', '.join(names)}")
+        check_number("max_queue_events", max_queue_events, least=1, whole=True)
+        check_number("max_queue_bytes", max_queue_bytes, least=1, whole=True)
+        check_choice("overflow", overflow, ("drop_newest", "drop_oldest"))
+        check_number("shutdown_timeout", shutdown_timeout, least=0)
+        if on_drop is not None and not callable(on_drop):
+            raise OptionError(f"on_drop must be callable, not {type(on_drop).__name__}")
+        self._shutdown_timeout = float(shutdown_timeout)
+        self._transport = HttpTransport() if transport is None else transport
+        self._hook = None if on_drop is None else DropHook(on_drop, self._ring_hook)
+        self._lanes = tuple(
+            Lane(
+                destination,
+                max_events=max_queue_events,
+                max_bytes=max_queue_bytes,
+                overflow=overflow,
+                hook=self._hook,
+            )
+            for destination in destinations
+        )
+        self._names = frozenset(names)
+        self._damper = LogDamper()
+        # All mutable state, changed under the lock.
+        self._lock = threading.RLock()
+        self._host: Host | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None  # the host's; None while there is none
+        self._left_loop: weakref.ref[asyncio.AbstractEventLoop] | None = (
+            None  # ended without `aclose`
+        )
+        self._closed = False
+
+    def __repr__(self) -> str:
+        """
+        State and counts; never a credential.
+        """
+        state = "closed" if self._closed else "idle" if self._host is None else "running"
+        lanes = ", ".join(f"{lane.name}: {lane.stats().pending} pending" for lane in self._lanes)
+        return f"<Dispatcher {state}, {lanes}>"
+
+    # --- events -----------------------------------------------------------------------------------
+
+    def track(
+        self,
+        event: str,
+        *,
+        user_id: str | int | UUID | None = None,
+        account_id: str | int | UUID | None = None,
+        session_id: str | int | UUID | None = None,
+        device_id: str | int | UUID | None = None,
+        properties: Mapping[str, Any] | None = None,
+        time: float | datetime | None = None,
+        ip: str | IPv4Address | IPv6Address | None = None,
+        insert_id: str | UUID | None = None,
+        integrations: Mapping[str, bool] | None = None,
+        to: str | Iterable[str] | None = None,
+    ) -> str | None:
+        """
+        Gives an event to every destination, and goes on. Never awaits, blocks or raises.
+
+        Args:
+            event: The event's name.
+            user_id: Who did it. Datadog: ``usr.id``; Freshpaint: ``distinct_id``.
+            account_id: In whose name. Datadog: ``account.id``; Freshpaint: a custom property.
+            session_id: In which session. Datadog: ``session.id``; Freshpaint: a custom property.
+            device_id: The anonymous device. Freshpaint: ``$device_id``, and ``distinct_id`` if
+                there is no user.
+            properties: Your own. Datadog: top-level custom attributes; Freshpaint: ``properties``.
+                Encoded now: later changes do not show.
+            time: When it happened, epoch seconds or datetime; by default now.
+            ip: The end user's address, for Freshpaint; sent only if you pass it.
+            insert_id: Your own id of the event, 1 to 36 characters of ``[A-Za-z0-9-]``; by default
+                a new one.
+            integrations: Freshpaint's switches of downstream tools.
+            to: Names of the destinations that get it; by default all.
+
+        Returns:
+            The event's id, or None if no destination took it; the reason is in `stats` and, once a
+            minute, in the log.
+        """
+        event_id = new_id() if insert_id is None else self._own_id(insert_id, to)
+        if event_id is None:
+            return None
+        return self._submit(
+            Event(
+                event,
+                user_id,
+                account_id,
+                session_id,
+                device_id,
+                properties,
+                clock.time() if time is None else time,
+                ip,
+                event_id,
+                integrations,
+            ),
+            to,
+        )
+
+    def identify(
+        self,
+        user_id: str | int | UUID,
+        properties: Mapping[str, Any] | None = None,
+        *,
+        device_id: str | int | UUID | None = None,
+        time: float | datetime | None = None,
+        to: str | Iterable[str] | None = None,
+    ) -> str | None:
+        """
+        Gives properties of a user to every destination that has such a thing. Never awaits, blocks
+        or raises.
+
+        Args:
+            user_id: The user. Freshpaint: ``distinct_id``. Datadog has no identification and is
+                passed over.
+            properties: What is known of the user. Freshpaint: ``$user_props``.
+            device_id: The user's device. Freshpaint: ``$device_id``.
+            time: When it became known, epoch seconds or datetime; by default now.
+            to: Names of the destinations that get it; by default all.
+
+        Returns:
+            The event's id, or None if no destination took it.
+        """
+        return self._submit(
+            Event(
+                None,
+                user_id,
+                None,
+                None,
+                device_id,
+                properties,
+                clock.time() if time is None else time,
+                None,
+                new_id(),
+                None,
+                True,
+            ),
+            to,
+        )
+
+    def enqueue(
+        self, payload: Mapping[str, Any], *, to: str | Iterable[str] | None = None
+    ) -> str | None:
+        """
+        Gives a vendor's own body to that vendor. Never awaits, blocks or raises.
+
+        Args:
+            payload: The body exactly as the vendor's reference prints it; checked, and sent as it
+                is. Freshpaint's missing ``token``, ``time`` and ``$insert_id`` are filled in.
+            to: Names of the destinations that get it; by default those whose shape it has.
+
+        Returns:
+            The event's id (Freshpaint's ``$insert_id``), or None if no destination took it.
+        """
+        try:
+            lanes = self._lanes if to is None else self._named(to)
+            given: object = payload
+            if not isinstance(given, Mapping):
+                for lane in lanes:
+                    lane.reject(
+                        "invalid_payload", f"a mapping is needed, not {type(given).__name__}"
+                    )
+                return None
+            if to is None:
+                # A body in no known shape is everybody's to reject: better counted twice than not
+                # at all.
+                lanes = tuple(lane for lane in lanes if lane.destination.recognizes(given)) or lanes
+            event_id, now = new_id(), clock.time()
+            taken = [lane.submit_payload(given, event_id, now) for lane in lanes]
+            if running_loop() is not self._loop:
+                self._elsewhere()
+            return next((own for own in taken if own is not None), None)
+        except Exception as exc:  # noqa: BLE001 nothing of ours may break a request
+            self._contain(exc)
+            return None
+
+    def _submit(self, event: Event, to: str | Iterable[str] | None) -> str | None:
+        try:
+            accepted = False
+            for lane in self._lanes if to is None else self._named(to):
+                if lane.submit(event):
+                    accepted = True
+            if running_loop() is not self._loop:
+                self._elsewhere()
+            return event.id if accepted else None
+        except Exception as exc:  # noqa: BLE001 nothing of ours may break a request
+            self._contain(exc)
+            return None
+
+    def _own_id(self, insert_id: object, to: str | Iterable[str] | None) -> str | None:
+        try:
+            return insert_id_of(insert_id)
+        except EventRejected as exc:
+            for lane in self._lanes if to is None else self._named(to):
+                lane.reject(exc.reason, exc.detail)
+        except Exception as exc:  # noqa: BLE001 as above: `to` may be anything
+            self._contain(exc)
+        return None
+
+    def _named(self, to: str | Iterable[str]) -> tuple[Lane, ...]:
+        names = {to} if isinstance(to, str) else set(to)
+        if not names.issubset(self._names):
+            self._warn("unknown destination", "`to` names no destination of this dispatcher")
+        return tuple(lane for lane in self._lanes if lane.name in names)
+
+    def _contain(self, exc: Exception) -> None:
+        self._warn("internal", "an event was lost to an internal error, %s", type(exc).__name__)
+
+    def _warn(self, kind: str, message: str, *args: object) -> None:
+        with self._lock:
+            held_back = self._damper.admit(kind, clock.monotonic())
+        if held_back is not None:
+            logger.warning(message, *args)
+
+    # --- lifecycle --------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """
+        Starts sending in the running loop, and takes events again after `aclose`.
+
+        Does nothing if it is sending already. Cancelling it loses nothing: the sending starts all
+        the same.
+        """
+        with self._lock:
+            self._closed = False
+            self._left_loop = None
+            for lane in self._lanes:
+                lane.reopen()
+            host = self._host_here()
+        await _notice(host.when_ready, None)
+
+    async def flush(self, timeout: float | None = None) -> Report:
+        """
+        Waits until everything that was accepted before this call has its fate.
+
+        Batches that are filling go at once. Cancelling it loses nothing.
+
+        Args:
+            timeout: Seconds to wait at most; None to wait as long as it takes.
+
+        Returns:
+            What is left; truthy when that is nothing.
+
+        Raises:
+            OptionError: The timeout is no number of at least 0.
+        """
+        if timeout is not None:
+            check_number("timeout", timeout, least=0)
+        begun = clock.monotonic()
+        with self._lock:
+            if not self._closed:
+                self._host_here()
+        loop = asyncio.get_running_loop()
+        futures = [loop.create_future() for _ in self._lanes]
+        notifiers = [_notifier(loop, future) for future in futures]
+        targets = [
+            lane.when_settled(notify) for lane, notify in zip(self._lanes, notifiers, strict=True)
+        ]
+        try:
+            if not self._closed:
+                with anyio.move_on_after(timeout):
+                    for future in futures:
+                        await future
+        finally:
+            for lane, notify in zip(self._lanes, notifiers, strict=True):
+                lane.forget(notify)
+        left = {
+            lane.name: events
+            for lane, target in zip(self._lanes, targets, strict=True)
+            if (events := lane.left(target))
+        }
+        return Report(MappingProxyType(left), clock.monotonic() - begun)
+
+    async def aclose(self, timeout: float | None = None) -> Report:
+        """
+        Takes no more events, flushes, and stops. From any task, loop or thread; a second call waits
+        with the first.
+
+        Cancelling it cancels the waiting and not the flush.
+
+        Args:
+            timeout: Seconds for the flush; None for `shutdown_timeout`. What is left then is
+                dropped for ``shutdown`` and offered to `on_drop`.
+
+        Returns:
+            What was left; truthy when that is nothing.
+
+        Raises:
+            OptionError: The timeout is no number of at least 0.
+        """
+        if timeout is None:
+            timeout = self._shutdown_timeout
+        check_number("timeout", timeout, least=0)
+        begun = clock.monotonic()
+        with self._lock:
+            self._closed = True
+            for lane in self._lanes:
+                lane.close()
+            pending = any(lane.stats().pending for lane in self._lanes)
+            host = self._host_here() if pending else self._living_host()
+        left: Mapping[str, int] = {}
+        if host is not None:
+            seconds = timeout
+            if await _notice(lambda notify: host.close(seconds, notify), timeout + GRACE):
+                left = host.given_up
+            else:  # its loop does not turn
+                left = {lane.name: n for lane in self._lanes if (n := lane.stats().pending)}
+        return Report(MappingProxyType(dict(left)), clock.monotonic() - begun)
+
+    async def __aenter__(self) -> Self:
+        """
+        Starts.
+        """
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """
+        Closes, within `shutdown_timeout`, whatever the block raised.
+        """
+        await self.aclose()
+
+    def stats(self) -> Stats:
+        """
+        A snapshot of every destination's ledger. From any thread.
+        """
+        return Stats(MappingProxyType({lane.name: lane.stats() for lane in self._lanes}))
+
+    # --- hosts ------------------------------------------------------------------------------------
+
+    def _elsewhere(self) -> None:
+        """
+        A call came from outside the host's loop: starts the sending here if it stands still and
+        can.
+        """
+        with self._lock:
+            if self._living_host() is not None or self._closed:
+                return
+            loop = running_loop()
+            if loop is None or (self._left_loop is not None and self._left_loop() is loop):
+                return  # a loop that is being torn down would never run what is started now
+            self._host_here()
+
+    def _living_host(self) -> Host | None:
+        host = self._host
+        if host is not None and host.loop.is_closed():
+            # Closed under it, without a chance to end: what it had in hand goes back.
+            for lane in self._lanes:
+                lane.detach()
+            self._host = self._loop = host = None
+        return host
+
+    def _host_here(self) -> Host:
+        host = self._living_host()
+        if host is None:
+            host = self._host = Host(
+                self._lanes,
+                self._transport,
+                self._hook,
+                shutdown_timeout=self._shutdown_timeout,
+                ended=self._host_ended,
+            )
+            self._loop = host.loop
+        return host
+
+    def _host_ended(self, host: Host) -> None:
+        with self._lock:
+            if self._host is host:
+                self._host = self._loop = None
+                self._left_loop = weakref.ref(host.loop)
+
+    def _ring_hook(self) -> None:
+        host = self._host
+        if host is not None:
+            host.ring_hook()
+
+
+def _notifier(loop: asyncio.AbstractEventLoop, future: asyncio.Future[None]) -> Callable[[], None]:
+    """
+    Something that any thread may call to end the wait for a future of a loop's.
+    """
+
+    def notify() -> None:
+        try:
+            loop.call_soon_threadsafe(lambda: None if future.done() else future.set_result(None))
+        except RuntimeError:  # the one who waited is gone
+            return
+
+    return notify
+
+
+async def _notice(register: Callable[[Callable[[], None]], None], timeout: float | None) -> bool:
+    """
+    Waits for a notice from another loop or thread; whether it came in time.
+    """
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[None] = loop.create_future()
+    register(_notifier(loop, future))
+    with anyio.move_on_after(timeout):
+        await future
+    return future.done() and not future.cancelled()

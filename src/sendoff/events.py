@@ -1,0 +1,190 @@
+"""
+The values that travel: what a caller gives, what goes to a vendor, what comes back.
+
+All are immutable. What holds a credential or a caller's data does not show it in its repr.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum, StrEnum
+from typing import NamedTuple
+
+__all__ = [
+    "Action",
+    "DropReason",
+    "DroppedEvent",
+    "Event",
+    "Framing",
+    "Request",
+    "Response",
+    "Verdict",
+]
+
+
+class Event(NamedTuple):
+    """
+    One neutral event, as `track` and `identify` take it.
+
+    A NamedTuple and not a frozen dataclass, because one is made at every call: 0.3 µs against 1.7
+    µs.
+
+    Attributes:
+        name: The event's name; for an identification it is not used.
+        user_id: Who did it.
+        account_id: The account in whose name it was done.
+        session_id: The session in which it was done.
+        device_id: The anonymous device.
+        properties: The caller's own properties.
+        time: When it happened: epoch seconds, fractions allowed.
+        ip: The end user's address.
+        id: The event's id, equal over every retry.
+        integrations: Freshpaint's switches of downstream tools.
+        identify: Whether the properties describe the user and no event happened.
+    """
+
+    name: object
+    user_id: object
+    account_id: object
+    session_id: object
+    device_id: object
+    properties: object
+    time: object
+    ip: object
+    id: str
+    integrations: object
+    identify: bool = False
+
+    def __repr__(self) -> str:
+        """
+        The id alone: everything else is the caller's data.
+        """
+        return f"Event(id={self.id!r})"
+
+
+class DroppedEvent(NamedTuple):
+    """
+    An event that was accepted and given up, as `on_drop` receives it.
+
+    Attributes:
+        id: The event's id.
+        destination: The name of the destination that did not get it.
+        body: The encoded event, exactly as it would have been sent.
+    """
+
+    id: str
+    destination: str
+    body: bytes
+
+    def __repr__(self) -> str:
+        """
+        Without the body, which is the caller's data.
+        """
+        return f"DroppedEvent(id={self.id!r}, destination={self.destination!r})"
+
+
+@dataclass(frozen=True, slots=True)
+class Framing:
+    """
+    How several encoded events make one body.
+
+    Attributes:
+        opening: Bytes before the first event.
+        separator: Bytes between two events.
+        closing: Bytes after the last event.
+    """
+
+    opening: bytes = b""
+    separator: bytes = b""
+    closing: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """
+    One POST, ready for a transport.
+
+    Attributes:
+        url: The absolute URL.
+        headers: Names and values.
+        body: The whole body.
+    """
+
+    url: str
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """
+    What a vendor answered.
+
+    Attributes:
+        status: The HTTP status.
+        headers: The answer's headers, with lower-case names.
+        body: At most the first 64 KiB of the answer's body, or less if the answer broke off.
+    """
+
+    status: int
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    body: bytes = field(default=b"", repr=False)
+
+
+class Action(Enum):
+    """
+    What a lane does after an attempt.
+    """
+
+    DELIVERED = "delivered"
+    """The vendor has it."""
+    RETRY = "retry"
+    """Try again later, within the bounds of `Retry`."""
+    NARROW = "narrow"
+    """An event is at fault: halve the batch until it stands alone, and give that one up."""
+    SPLIT = "split"
+    """The body is too large: halve it; one event alone is given up."""
+    HOLD = "hold"
+    """A fault of configuration: keep everything, say it once, probe slowly."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """
+    What an answer, or its absence, means for the events of a request.
+
+    Attributes:
+        action: What the lane does.
+        reason: A short stable word, such as ``server_error``.
+        detail: What the vendor said, shortened; for the log line.
+        retry_after: Seconds that the server asks to wait, or None.
+        at_once: Whether the first retry needs no wait, because the connection had gone stale.
+    """
+
+    action: Action
+    reason: str
+    detail: str = ""
+    retry_after: float | None = None
+    at_once: bool = False
+
+
+class DropReason(StrEnum):
+    """
+    Why an accepted event was given up: the closed list of keys of `DestinationStats.dropped`.
+    """
+
+    OVERFLOW = "overflow"
+    """The queue was full and the overflow policy chose this event."""
+    REFUSED = "refused"
+    """The vendor refused this event for good (400 and its kin)."""
+    TOO_LARGE = "too_large"
+    """The vendor answered 413 to this event alone."""
+    ATTEMPTS = "attempts"
+    """`Retry.attempts` tries failed."""
+    EXPIRED = "expired"
+    """`Retry.max_elapsed` seconds passed since the first try."""
+    SHUTDOWN = "shutdown"
+    """`aclose` reached its deadline first."""
+    INTERNAL = "internal"
+    """A destination raised while its request was built or its answer was judged."""

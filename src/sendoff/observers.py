@@ -1,0 +1,134 @@
+"""
+What users see of a dispatcher: the ledger's snapshot, the report of a flush, and damped log lines.
+
+`DestinationStats.submitted` is computed as the sum of the fates, so a snapshot cannot contradict
+itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+__all__ = ["DestinationStats", "Report", "Stats"]
+
+LOG_INTERVAL = 60.0
+"""Seconds in which one kind of log line is written once."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DestinationStats:
+    """
+    One destination's ledger at one instant. Counts are events unless said otherwise.
+
+    Attributes:
+        delivered: The vendor answered that it has them.
+        rejections: Not taken at the call, by reason.
+        dropped: Taken and given up, by reason (`DropReason`).
+        dead_lettered: Refused by the vendor for good and written to the dead letters.
+        pending: Queued, in flight or waiting for a retry.
+        pending_bytes: Bytes of the encoded pending events.
+        in_flight: Pending events that a worker has in hand.
+        requests: Requests given to the transport, retries included.
+        retries: Those of `requests` that carried events which had been tried before.
+        marked_fields: Fields that had no JSON form and were replaced by a marker.
+        state: ``"closed"`` (sending), ``"open"`` (waiting out a fault), ``"half_open"`` (probing):
+            the breaker's.
+    """
+
+    delivered: int
+    rejections: Mapping[str, int]
+    dropped: Mapping[str, int]
+    dead_lettered: int
+    pending: int
+    pending_bytes: int
+    in_flight: int
+    requests: int
+    retries: int
+    marked_fields: int
+    state: str
+
+    @property
+    def rejected(self) -> int:
+        """
+        Events not taken at the call, for whatever reason.
+        """
+        return sum(self.rejections.values())
+
+    @property
+    def submitted(self) -> int:
+        """
+        Events that calls meant for this destination: the sum of all fates.
+        """
+        return (
+            self.delivered
+            + self.rejected
+            + sum(self.dropped.values())
+            + self.dead_lettered
+            + self.pending
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """
+    A dispatcher's ledger at one instant.
+
+    Attributes:
+        destinations: One ledger for each destination, by its name.
+    """
+
+    destinations: Mapping[str, DestinationStats]
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """
+    What `flush` or `aclose` left; truthy when that is nothing.
+
+    Attributes:
+        left: Events without a fate (after `aclose`: given up for `shutdown`), by destination; only
+            those above 0.
+        elapsed: Seconds the call took.
+    """
+
+    left: Mapping[str, int]
+    elapsed: float
+
+    def __bool__(self) -> bool:
+        """
+        Whether nothing is left.
+        """
+        return not self.left
+
+
+class LogDamper:
+    """
+    Lets one log line of a kind through a minute and counts those it holds back.
+    """
+
+    def __init__(self, interval: float = LOG_INTERVAL) -> None:
+        self._interval = interval
+        # All mutable state: kind -> (when a line was let through, lines held back since).
+        self._kinds: dict[str, tuple[float, int]] = {}
+
+    def admit(self, kind: str, now: float) -> int | None:
+        """
+        Whether a line of this kind may be written now.
+
+        The time is noted before the caller logs, so a log handler that calls us again cannot
+        recurse further.
+
+        Args:
+            kind: One of a small closed set, such as a reason.
+            now: Seconds of a monotonic clock.
+
+        Returns:
+            None to stay silent, otherwise the number of lines held back since the last one.
+        """
+        last = self._kinds.get(kind)
+        if last is not None and now - last[0] < self._interval:
+            self._kinds[kind] = (last[0], last[1] + 1)
+            return None
+        self._kinds[kind] = (now, 0)
+        return 0 if last is None else last[1]

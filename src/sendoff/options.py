@@ -1,0 +1,240 @@
+"""
+Every option's value, default and limits; a wrong one raises `OptionError` where it is stored.
+
+Times are seconds as float, sizes are bytes. `None` means off. A default is a named constant beside
+its reason.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Literal
+from urllib.parse import urlsplit
+
+from sendoff.errors import OptionError
+
+__all__ = ["Compression", "Overflow", "Retry", "Tuning"]
+
+Overflow = Literal["drop_newest", "drop_oldest"]
+Compression = Literal["gzip", "deflate"]
+
+RATE_LIMIT = 5_000
+"""
+Requests a second. Freshpaint documents a burst limit of 5,000 for the whole account; Datadog
+documents none.
+"""
+
+MAX_BATCH_BYTES = 5_000_000
+"""Bytes of a request's body before compression. Datadog answers 413 above 5 MB uncompressed."""
+
+FLUSH_INTERVAL = 1.0
+"""Seconds a batch waits for more events: short enough to watch, long enough to fill requests."""
+
+TIMEOUT = 30.0
+"""Seconds for one attempt, connecting included. Gateways in front of intakes give up near 30 s."""
+
+BATCH_WORKERS = 4
+"""Workers of a destination that takes batches: four bodies of 5 MB under way at once."""
+
+SINGLE_WORKERS = 128
+"""
+Workers of a destination that takes one event a request: 5,000 requests a second at 20 ms need 100
+under way.
+"""
+
+MAX_QUEUE_EVENTS = 100_000
+"""Events held for each destination, queued and in flight."""
+
+MAX_QUEUE_BYTES = 64 * 2**20
+"""Bytes of encoded events held for each destination, queued and in flight."""
+
+SHUTDOWN_TIMEOUT = 10.0
+"""Seconds for the last flush. Container platforms kill 10 to 30 s after asking politely."""
+
+RETRY_ATTEMPTS = 10
+RETRY_BASE = 0.5
+RETRY_CAP = 30.0
+RETRY_MAX_ELAPSED = 600.0
+"""
+Ten tries with full jitter take about a minute of waiting; an outage behind an open breaker may last
+ten.
+"""
+
+RETRY_AFTER_CAP = 300.0
+"""
+A server's wish to wait longer than this is cut to it, so that one wrong header cannot stop a lane
+for a day.
+"""
+
+HOLD_INTERVAL = 30.0
+"""
+Seconds between probes of a lane that is held by a fault of configuration, such as a wrong key.
+"""
+
+
+def check_number(
+    option: str,
+    value: object,
+    *,
+    least: float,
+    most: float = math.inf,
+    whole: bool = False,
+    above: bool = False,
+) -> None:
+    """
+    Raises unless a value is a finite number within its limits.
+
+    Args:
+        option: The option's name, for the message.
+        value: What the user gave.
+        least: The lowest allowed value; with `above`, the value must be greater.
+        most: The highest allowed value.
+        whole: Whether only an int will do.
+        above: Whether `least` itself is refused.
+
+    Raises:
+        OptionError: The message names the option and the limit.
+    """
+    kind = "a whole number" if whole else "a number"
+    limit = f"{kind} {'above' if above else 'of at least'} {least:,}"
+    if most != math.inf:
+        limit += f" and at most {most:,}"
+    types = (int,) if whole else (int, float)
+    if isinstance(value, bool) or not isinstance(value, types) or not math.isfinite(value):
+        raise OptionError(f"{option} must be {limit}, not {value!r}")
+    if value < least or value > most or (above and value == least):
+        raise OptionError(f"{option} must be {limit}, not {value!r}")
+
+
+def check_choice(option: str, value: object, choices: tuple[object, ...]) -> None:
+    """
+    Raises unless a value is one of a closed list.
+
+    Raises:
+        OptionError: The message names the option and the choices.
+    """
+    if not any(value is choice or value == choice for choice in choices):
+        listed = ", ".join(repr(choice) for choice in choices)
+        raise OptionError(f"{option} must be one of {listed}, not {value!r}")
+
+
+def check_text(option: str, value: object, *, secret: bool = False) -> None:
+    """
+    Raises unless a value is a non-empty str that can stand in a header; a secret is never printed.
+
+    Raises:
+        OptionError: The message names the option and the limit.
+    """
+    if not isinstance(value, str):
+        raise OptionError(f"{option} must be a str, not {type(value).__name__}")
+    if not value or value != value.strip() or not value.isprintable():
+        shown = "that" if secret else repr(value)
+        raise OptionError(
+            f"{option} must be a non-empty str without surrounding blanks or control characters, "
+            f"not {shown}"
+        )
+    if secret and not value.isascii():
+        raise OptionError(f"{option} must be ASCII")
+
+
+def check_url(option: str, value: object) -> None:
+    """
+    Raises unless a value is an absolute http or https URL without credentials or a fragment.
+
+    Raises:
+        OptionError: The message names the option and the limit.
+    """
+    check_text(option, value)
+    try:
+        parts = urlsplit(str(value))
+        port = parts.port
+    except ValueError as exc:
+        raise OptionError(f"{option} must be an http or https URL: {exc}") from exc
+    if parts.scheme not in ("http", "https") or not parts.hostname or port == 0:
+        raise OptionError(f"{option} must be an absolute http or https URL, not {value!r}")
+    if parts.username is not None or parts.password is not None:
+        raise OptionError(f"{option} must not carry credentials")
+    if parts.fragment:
+        raise OptionError(f"{option} must not carry a fragment")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retry:
+    """
+    How a failed request is tried again: full jitter under an exponential ceiling, bounded in count
+    and time.
+
+    Attributes:
+        attempts: Tries of one batch, the first included. At least 1.
+        base: Ceiling of the first wait, in seconds; it doubles with every further one.
+        cap: Highest ceiling, in seconds.
+        max_elapsed: Seconds from a batch's first try after which it is not tried again.
+        max_retry_after: Seconds to which a server's ``Retry-After`` or ``X-RateLimit-Reset`` is
+            cut.
+        hold_interval: Seconds between probes while a fault of configuration (401, 403, a wrong URL)
+            holds the lane.
+
+    Raises:
+        OptionError: A value is outside its limits.
+    """
+
+    attempts: int = RETRY_ATTEMPTS
+    base: float = RETRY_BASE
+    cap: float = RETRY_CAP
+    max_elapsed: float = RETRY_MAX_ELAPSED
+    max_retry_after: float = RETRY_AFTER_CAP
+    hold_interval: float = HOLD_INTERVAL
+
+    def __post_init__(self) -> None:
+        check_number("Retry.attempts", self.attempts, least=1, whole=True)
+        check_number("Retry.base", self.base, least=0, above=True)
+        check_number("Retry.cap", self.cap, least=self.base)
+        check_number("Retry.max_elapsed", self.max_elapsed, least=0)
+        check_number("Retry.max_retry_after", self.max_retry_after, least=0)
+        check_number("Retry.hold_interval", self.hold_interval, least=0, above=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tuning:
+    """
+    The options that every destination has.
+
+    Attributes:
+        rate_limit: Requests that may reach the vendor in any sliding second, retries included; None
+            for no limit.
+        max_batch_bytes: Largest body of a request, framing included, before compression.
+        max_batch_events: Most events in one request; None for no limit but the bytes.
+        flush_interval: Seconds that a batch waits for more events. 0 sends whatever is there.
+        workers: Requests under way at once.
+        timeout: Seconds for one attempt, connecting included.
+        retry: How failures are tried again.
+        compression: ``"gzip"``, ``"deflate"`` (zlib) or None.
+
+    Raises:
+        OptionError: A value is outside its limits.
+    """
+
+    rate_limit: int | None = RATE_LIMIT
+    max_batch_bytes: int = MAX_BATCH_BYTES
+    max_batch_events: int | None = None
+    flush_interval: float = FLUSH_INTERVAL
+    workers: int = BATCH_WORKERS
+    timeout: float = TIMEOUT
+    retry: Retry = field(default_factory=Retry)
+    compression: Compression | None = None
+
+    def __post_init__(self) -> None:
+        if self.rate_limit is not None:
+            check_number("rate_limit", self.rate_limit, least=1, most=1_000_000, whole=True)
+        check_number(
+            "max_batch_bytes", self.max_batch_bytes, least=1, most=MAX_BATCH_BYTES, whole=True
+        )
+        if self.max_batch_events is not None:
+            check_number("max_batch_events", self.max_batch_events, least=1, whole=True)
+        check_number("flush_interval", self.flush_interval, least=0, most=3_600)
+        check_number("workers", self.workers, least=1, most=10_000, whole=True)
+        check_number("timeout", self.timeout, least=0, above=True, most=3_600)
+        if not isinstance(self.retry, Retry):
+            raise OptionError(f"retry must be a Retry, not {type(self.retry).__name__}")
+        check_choice("compression", self.compression, (None, "gzip", "deflate"))

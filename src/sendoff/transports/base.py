@@ -1,0 +1,44 @@
+"""
+What a transport is: the only kind of object that speaks HTTP.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from sendoff.events import Request, Response
+
+__all__ = ["Transport"]
+
+
+class Transport(Protocol):
+    """
+    Sends one request and brings back one answer. It has no deadline of its own: the lane cancels
+    `send`.
+    """
+
+    async def open(self) -> None:
+        """
+        Makes ready for `send`, in the running loop. Cancelling it leaves the transport closed.
+        """
+
+    async def send(self, request: Request, sent: Callable[[], None]) -> Response:
+        """
+        One POST. Redirects are not followed, nothing is retried, at most 64 KiB of the answer is
+        kept.
+
+        Cancelling it closes the connection; the vendor may have the request.
+
+        Args:
+            request: What to send.
+            sent: To be called when the request is being written, for the throttle's exactness.
+
+        Raises:
+            TransportError: There is no answer.
+        """
+
+    async def aclose(self) -> None:
+        """
+        Closes every connection. Cancelling it leaves some to the garbage collector.
+        """
