@@ -1,0 +1,61 @@
+"""
+Running a sink as a process: its signals, its parent and its first line.
+
+On anything but a terminal the first line is JSON, `{"port": N}`, and nothing follows it. SIGTERM,
+SIGINT and, if asked for, the end of stdin stop the sink cleanly. aiohttp is imported only when it
+runs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from typing import TYPE_CHECKING
+
+from sendoff.sink.contract import PATHS
+
+if TYPE_CHECKING:
+    from sendoff.sink.settings import Settings
+
+
+def run(settings: Settings) -> None:
+    """
+    Serve until a signal, or the end of stdin where that is asked for.
+
+    Args:
+        settings: what the sink listens on, takes and refuses.
+
+    Raises:
+        OSError: the port cannot be listened on.
+    """
+    asyncio.run(_main(settings))
+
+
+async def _main(settings: Settings) -> None:
+    from sendoff.sink.server import serve
+
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(name, stop.set)
+    if settings.with_parent:
+        # The parent holds the other end of a pipe; the system closes it even if it is killed.
+        loop.add_reader(sys.stdin.fileno(), _stop_at_end, sys.stdin.fileno(), stop)
+    await serve(settings, stop, on_ready=lambda port: _greet(settings, port))
+
+
+def _stop_at_end(stdin: int, stop: asyncio.Event) -> None:
+    if not os.read(stdin, 1_024):
+        stop.set()
+
+
+def _greet(settings: Settings, port: int) -> None:
+    if not sys.stdout.isatty():
+        print(json.dumps({"port": port}), flush=True)
+    elif not settings.quiet:
+        for path, vendor in PATHS.items():
+            print(f"{vendor:<10} http://127.0.0.1:{port}{path}")
+        print(f"{'counts':<10} http://127.0.0.1:{port}/   (Ctrl-C stops it)")
