@@ -71,9 +71,13 @@ class Breaker:
     def succeeded(self) -> None:
         """
         The vendor answered as one that works.
+
+        While the breaker is open this is an answer to a request from before: the pause stands, as
+        the vendor may have asked for it.
         """
-        self.state = BreakerState.CLOSED
-        self.failures = 0
+        if self.state is not BreakerState.OPEN:
+            self.state = BreakerState.CLOSED
+            self.failures = 0
 
     def failed(self, now: float, pause: float, *, certain: bool = False) -> None:
         """

@@ -167,7 +167,8 @@ class Host:
                 tasks.cancel_scope.cancel()
         finally:
             for coroutine in coroutines:
-                coroutine.close()  # one that a dying loop never began would complain that nobody awaited it
+                # One that a dying loop never began would complain that nobody awaited it.
+                coroutine.close()
 
     async def _drain(self, spawn: Spawn) -> None:
         """

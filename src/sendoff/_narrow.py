@@ -39,6 +39,15 @@ class Narrowing:
         current = [] if self._current is None else [self._current]
         return [*current, *reversed(self.todo)]
 
+    def give_up(self) -> list[Batch]:
+        """
+        Takes out what has no fate, the oldest first.
+        """
+        rest = self.rest()
+        self.todo.clear()
+        self._current = None
+        return rest
+
     def settle(self) -> None:
         """
         Notes that the part that `next` gave has its fate.

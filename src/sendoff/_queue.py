@@ -85,7 +85,7 @@ class EventQueue:
         held_by_workers = self.held_bytes - self.queued_bytes
         only_workers = self.held_events - len(self.bodies)
         if held_by_workers + size > self.max_bytes or only_workers >= self.max_events:
-            return None  # what a worker has in hand cannot be taken back: not even an empty queue would do
+            return None  # what workers have in hand stays: not even an empty queue would do
         evicted = []
         while self.held_events >= self.max_events or self.held_bytes + size > self.max_bytes:
             event = self.pop()

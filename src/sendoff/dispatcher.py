@@ -26,6 +26,7 @@ import anyio
 from sendoff._encode import new_id
 from sendoff._hook import DropHook, OnDrop
 from sendoff._host import Host
+from sendoff._intake import Intake
 from sendoff._lane import Lane
 from sendoff.destinations.base import Destination, insert_id_of
 from sendoff.errors import EventRejected, OptionError
@@ -107,8 +108,8 @@ class Dispatcher:
         self._shutdown_timeout = float(shutdown_timeout)
         self._transport = HttpTransport() if transport is None else transport
         self._hook = None if on_drop is None else DropHook(on_drop, self._ring_hook)
-        self._lanes = tuple(
-            Lane(
+        self._intakes = tuple(
+            Intake(
                 destination,
                 max_events=max_queue_events,
                 max_bytes=max_queue_bytes,
@@ -117,6 +118,7 @@ class Dispatcher:
             )
             for destination in destinations
         )
+        self._lanes = tuple(Lane(intake) for intake in self._intakes)
         self._names = frozenset(names)
         self._damper = LogDamper()
         # All mutable state, changed under the lock.
@@ -251,20 +253,23 @@ class Dispatcher:
             The event's id (Freshpaint's ``$insert_id``), or None if no destination took it.
         """
         try:
-            lanes = self._lanes if to is None else self._named(to)
+            intakes = self._intakes if to is None else self._named(to)
             given: object = payload
             if not isinstance(given, Mapping):
-                for lane in lanes:
-                    lane.reject(
+                for intake in intakes:
+                    intake.reject(
                         "invalid_payload", f"a mapping is needed, not {type(given).__name__}"
                     )
                 return None
             if to is None:
                 # A body in no known shape is everybody's to reject: better counted twice than not
                 # at all.
-                lanes = tuple(lane for lane in lanes if lane.destination.recognizes(given)) or lanes
+                intakes = (
+                    tuple(intake for intake in intakes if intake.destination.recognizes(given))
+                    or intakes
+                )
             event_id, now = new_id(), clock.time()
-            taken = [lane.submit_payload(given, event_id, now) for lane in lanes]
+            taken = [intake.submit_payload(given, event_id, now) for intake in intakes]
             if running_loop() is not self._loop:
                 self._elsewhere()
             return next((own for own in taken if own is not None), None)
@@ -275,8 +280,8 @@ class Dispatcher:
     def _submit(self, event: Event, to: str | Iterable[str] | None) -> str | None:
         try:
             accepted = False
-            for lane in self._lanes if to is None else self._named(to):
-                if lane.submit(event):
+            for intake in self._intakes if to is None else self._named(to):
+                if intake.submit(event):
                     accepted = True
             if running_loop() is not self._loop:
                 self._elsewhere()
@@ -289,17 +294,17 @@ class Dispatcher:
         try:
             return insert_id_of(insert_id)
         except EventRejected as exc:
-            for lane in self._lanes if to is None else self._named(to):
-                lane.reject(exc.reason, exc.detail)
+            for intake in self._intakes if to is None else self._named(to):
+                intake.reject(exc.reason, exc.detail)
         except Exception as exc:  # noqa: BLE001 as above: `to` may be anything
             self._contain(exc)
         return None
 
-    def _named(self, to: str | Iterable[str]) -> tuple[Lane, ...]:
+    def _named(self, to: str | Iterable[str]) -> tuple[Intake, ...]:
         names = {to} if isinstance(to, str) else set(to)
         if not names.issubset(self._names):
             self._warn("unknown destination", "`to` names no destination of this dispatcher")
-        return tuple(lane for lane in self._lanes if lane.name in names)
+        return tuple(intake for intake in self._intakes if intake.name in names)
 
     def _contain(self, exc: Exception) -> None:
         self._warn("internal", "an event was lost to an internal error, %s", type(exc).__name__)
@@ -322,8 +327,8 @@ class Dispatcher:
         with self._lock:
             self._closed = False
             self._left_loop = None
-            for lane in self._lanes:
-                lane.reopen()
+            for intake in self._intakes:
+                intake.closed = False
             host = self._host_here()
         await _notice(host.when_ready, None)
 
@@ -392,8 +397,8 @@ class Dispatcher:
         begun = clock.monotonic()
         with self._lock:
             self._closed = True
-            for lane in self._lanes:
-                lane.close()
+            for intake in self._intakes:
+                intake.closed = True
             pending = any(lane.stats().pending for lane in self._lanes)
             host = self._host_here() if pending else self._living_host()
         left: Mapping[str, int] = {}

@@ -1,0 +1,235 @@
+"""
+From a worker's hand to a fate: waits for leave, sends, judges, tries again, narrows down.
+
+Read it from top to bottom: it is the order in which a batch meets the steps. It may raise whatever
+a destination or a transport raises; the lane's worker contains that. Cancelling it loses nothing:
+what has no fate is still in the `Narrowing` that was given.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Callable
+
+import anyio
+
+from sendoff._batcher import Batch, Batcher
+from sendoff._breaker import Breaker, BreakerState
+from sendoff._gate import Gate
+from sendoff._intake import Intake
+from sendoff._narrow import Narrowing
+from sendoff._retry import Backoff, floor_of
+from sendoff._throttle import Throttle
+from sendoff.destinations.base import compressed, verdict_of_failure
+from sendoff.errors import TransportError
+from sendoff.events import Action, DropReason, Request, Verdict
+from sendoff.transports.base import Transport
+
+__all__ = ["Delivery"]
+
+COMPRESS_IN_THREAD = 32 * 1024
+"""
+Bytes above which a body is compressed in a worker thread: below, the hand-over costs more than it
+saves.
+"""
+
+logger = logging.getLogger("sendoff")
+
+
+class Delivery:
+    """
+    Brings the batches of one lane to their fates, in one loop.
+
+    Args:
+        intake: Where fates are counted.
+        batcher: Told when the vendor is seen to refuse batches.
+        throttle: The lane's limit, or None.
+        breaker: The lane's breaker.
+        transport: What sends.
+        clock: Seconds of a monotonic clock.
+        hopeless: Called when nothing more can be sent before the last flush ends.
+    """
+
+    def __init__(
+        self,
+        intake: Intake,
+        batcher: Batcher,
+        throttle: Throttle | None,
+        breaker: Breaker,
+        *,
+        transport: Transport,
+        clock: Callable[[], float],
+        hopeless: Callable[[], None],
+    ) -> None:
+        self._intake = intake
+        self._destination = intake.destination
+        self._tuning = intake.destination.tuning
+        self._batcher = batcher
+        self._breaker = breaker
+        self._gate = Gate(throttle, breaker, clock)
+        self._transport = transport
+        self._clock = clock
+        self._hopeless = hopeless
+        # All mutable state.
+        self._pauses = Backoff(self._tuning.retry)  # the breaker's
+        self._closing = anyio.Event()
+        self._deadline = math.inf  # when the last flush ends
+        breaker.probe_ended()  # the loop before this one may have ended in the middle of one
+
+    def close(self, deadline: float) -> None:
+        """
+        Ends all waiting for the sake of a vendor: everything is tried at once, and until a
+        deadline.
+        """
+        self._deadline = deadline
+        self._closing.set()
+        self._breaker.nudge(self._clock())
+        self._gate.pump()
+
+    async def bring(self, work: Narrowing) -> None:
+        """
+        Brings every part of a batch to its fate.
+        """
+        while (part := work.next(one_by_one=self._batcher.max_events == 1)) is not None:
+            request = self._destination.request(part.bodies)
+            if self._tuning.compression is not None:
+                request = await self._compress(request)
+            await self._until_settled(work, part, request)
+
+    async def _compress(self, request: Request) -> Request:
+        method = self._tuning.compression
+        assert method is not None
+        if len(request.body) < COMPRESS_IN_THREAD:
+            return compressed(request, method)
+        return await anyio.to_thread.run_sync(compressed, request, method, abandon_on_cancel=True)
+
+    async def _until_settled(self, work: Narrowing, part: Batch, request: Request) -> None:
+        """
+        Sends one part again and again, until it has its fate or is halved.
+        """
+        backoff: Backoff | None = None
+        while True:
+            verdict = await self._attempt(part, request)
+            action = verdict.action
+            if action is Action.DELIVERED:
+                self._intake.delivered(part)
+                work.settle()
+                if work.delivered(part) and self._batcher.max_events != 1:
+                    self._go_one_by_one()
+                return
+            if action is Action.NARROW or action is Action.SPLIT:
+                too_large = action is Action.SPLIT
+                if len(part) > 1:
+                    work.refused(part, too_large=too_large)
+                    return
+                self._say(verdict, "one event is given up")
+                self._intake.dropped(
+                    part, DropReason.TOO_LARGE if too_large else DropReason.REFUSED
+                )
+                work.settle()
+                return
+            if action is Action.HOLD:
+                self._say(verdict, "everything is kept and tried slowly until that is mended")
+                part.started = None
+                continue  # the breaker holds the gate
+            if backoff is None:
+                backoff = Backoff(self._tuning.retry)
+            now = self._clock()
+            assert part.started is not None
+            wait = backoff.next_wait(
+                part.started, now, retry_after=verdict.retry_after, at_once=verdict.at_once
+            )
+            if isinstance(wait, DropReason):
+                self._say(verdict, f"given up after the last try ({wait})")
+                self._intake.dropped(part, wait)
+                work.settle()
+                return
+            self._say(verdict, "trying again")
+            await self._pause(wait)
+
+    async def _attempt(self, part: Batch, request: Request) -> Verdict:
+        """
+        Waits for leave, sends once, judges what comes back, and tells the breaker.
+        """
+        permit = await self._gate.enter()
+        probing = self._breaker.state is BreakerState.HALF_OPEN
+        now = self._clock()
+        if part.started is None:
+            part.started = now
+        part.tries += 1
+        self._intake.tried(again=part.tries > 1)
+        verdict: Verdict | None = None
+        perhaps_sent = True
+        unused = [permit]
+
+        def sent() -> None:
+            if unused:  # only once: a second's time later the same permit may be somebody else's
+                self._gate.sent(unused.pop())
+
+        try:
+            with anyio.move_on_after(self._tuning.timeout):
+                response = await self._transport.send(request, sent)
+                verdict = self._destination.verdict(response, time.time())
+            if verdict is None:
+                verdict = verdict_of_failure("timeout")
+        except TransportError as exc:
+            perhaps_sent = exc.perhaps_sent
+            verdict = verdict_of_failure(exc.failure)
+        finally:
+            if perhaps_sent:
+                sent()
+            elif unused:
+                self._gate.unsent(unused.pop())
+            if verdict is not None:
+                self._tell_breaker(verdict)
+            if probing:
+                self._breaker.probe_ended()
+            if probing or self._breaker.state is not BreakerState.CLOSED:
+                self._gate.pump()
+        return verdict
+
+    def _tell_breaker(self, verdict: Verdict) -> None:
+        now = self._clock()
+        left = self._deadline - now
+        if verdict.action is Action.HOLD:
+            self._breaker.failed(now, self._pauses.hold(), certain=True)
+        elif verdict.action is Action.RETRY:
+            floor = floor_of(self._tuning.retry, verdict.retry_after)
+            pause = max(floor, min(self._pauses.pause(), left / 2))
+            self._breaker.failed(now, pause, certain=floor > 0.0)
+        elif self._breaker.failures:
+            self._breaker.succeeded()
+            self._pauses = Backoff(self._tuning.retry)
+            self._gate.pump()
+        if left < self._breaker.pause_left(now):
+            self._hopeless()  # no probe will go before the last flush ends
+
+    async def _pause(self, seconds: float) -> None:
+        """
+        Sleeps between two tries; a call to close ends it, and from then on half of the time left is
+        the most.
+        """
+        if not self._closing.is_set():
+            with anyio.move_on_after(seconds):
+                await self._closing.wait()
+        else:
+            await anyio.sleep(max(0.0, min(seconds, (self._deadline - self._clock()) / 2)))
+
+    def _go_one_by_one(self) -> None:
+        self._batcher.one_by_one()
+        logger.warning(
+            "%s: the intake refuses batches but takes their events one by one; "
+            "from now on every request carries one event",
+            self._intake.name,
+        )
+
+    def _say(self, verdict: Verdict, consequence: str) -> None:
+        self._intake.log(
+            f"verdict {verdict.reason}",
+            "%s: %s (%s); %s",
+            verdict.reason,
+            verdict.detail,
+            consequence,
+        )

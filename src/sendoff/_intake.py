@@ -1,0 +1,241 @@
+"""
+The caller's half of a lane: encodes, queues, rings; and keeps the ledger of its destination.
+
+Everything that the caller's thread and the loop share is here, and is changed under one short lock,
+which nobody holds while encoding, logging or waiting. It is re-entrant, for calls from signal
+handlers and finalizers. Always holds: every accepted event is queued, in a worker's hand or
+counted under one fate.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from sendoff._encode import Encoder
+from sendoff._ledger import Ledger
+from sendoff._queue import EventQueue, Evicted
+from sendoff.destinations.base import Destination
+from sendoff.errors import EventRejected
+from sendoff.events import DroppedEvent, DropReason, Event
+from sendoff.observers import DestinationStats, LogDamper
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from sendoff._batcher import Batch
+    from sendoff._hook import DropHook
+    from sendoff.options import Overflow
+
+__all__ = ["Intake"]
+
+NEVER = math.inf
+
+logger = logging.getLogger("sendoff")
+
+
+class Intake:
+    """
+    Takes events for one destination, from any thread.
+
+    Args:
+        destination: The adapter.
+        max_events: Most events held.
+        max_bytes: Most bytes held.
+        overflow: Which event goes when a new one does not fit.
+        hook: Where given-up events go, if the user wants to see them.
+    """
+
+    def __init__(
+        self,
+        destination: Destination,
+        *,
+        max_events: int,
+        max_bytes: int,
+        overflow: Overflow,
+        hook: DropHook | None,
+    ) -> None:
+        self.name = destination.name
+        self.destination = destination
+        self._encode = destination.encode
+        self._max_event = min(destination.tuning.max_batch_bytes, max_bytes)
+        self._hook = hook
+        # All mutable state, changed under the lock.
+        self.lock = threading.RLock()
+        self.queue = EventQueue(max_events=max_events, max_bytes=max_bytes, overflow=overflow)
+        self.ledger = Ledger()
+        self.closed = False
+        self.ring_events: float = NEVER  # a call that finds so many events or bytes queued rings
+        self.ring_bytes: float = NEVER
+        self._encoder = Encoder()
+        self._dumps = self._encoder.dumps
+        self._damper = LogDamper()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._rung: Callable[[], None] = _nobody
+
+    # --- events -------------------------------------------------------------------------------
+
+    def submit(self, event: Event) -> bool:
+        """
+        Takes a neutral event. Never raises.
+
+        Returns:
+            Whether it was accepted.
+        """
+        try:
+            body = self._encode(event, self._dumps)
+        except EventRejected as exc:
+            self.reject(exc.reason, exc.detail)
+            return False
+        except Exception as exc:  # noqa: BLE001 a destination is somebody's code, a mapping anybody's
+            self.reject("unencodable", type(exc).__name__)
+            return False
+        return body is not None and self._accept(body, event.id)
+
+    def submit_payload(self, payload: Mapping[str, Any], event_id: str, now: float) -> str | None:
+        """
+        Takes a vendor's own body. Never raises.
+
+        Returns:
+            The event's id, or None if it was not accepted.
+        """
+        try:
+            body, event_id = self.destination.encode_payload(
+                payload, event_id=event_id, time=now, dumps=self._dumps
+            )
+        except EventRejected as exc:
+            self.reject(exc.reason, exc.detail)
+            return None
+        except Exception as exc:  # noqa: BLE001 as above
+            self.reject("unencodable", type(exc).__name__)
+            return None
+        return event_id if self._accept(body, event_id) else None
+
+    def _accept(self, body: bytes, event_id: str) -> bool:
+        if len(body) > self._max_event:
+            self.reject("too_large", f"{len(body):,} bytes, the limit is {self._max_event:,}")
+            return False
+        if self.closed:
+            self.reject("closed", "the dispatcher is closed")
+            return False
+        with self.lock:
+            queue = self.queue
+            evicted = queue.push(body, event_id)
+            if evicted is None:
+                self.ledger.dropped[DropReason.OVERFLOW] += 1
+            elif evicted:
+                self.ledger.dropped[DropReason.OVERFLOW] += len(evicted)
+            ring = len(queue.bodies) >= self.ring_events or queue.queued_bytes >= self.ring_bytes
+            if ring:
+                self.ring_events = self.ring_bytes = NEVER  # once is enough
+        if ring:
+            self.call_loop(self._rung)
+        if evicted == ():
+            return True
+        self._overflowed(((body, event_id),) if evicted is None else evicted)
+        return evicted is not None
+
+    def _overflowed(self, lost: Evicted) -> None:
+        self.log("overflow", "%s: the queue is full, events are dropped (%s)", self.queue.overflow)
+        for body, event_id in lost:
+            self._offer(DropReason.OVERFLOW, body, event_id)
+
+    def reject(self, reason: str, detail: str) -> None:
+        """
+        Counts an event that was not taken, and says so once a minute for each reason.
+        """
+        with self.lock:
+            self.ledger.rejections[reason] += 1
+        self.log(f"rejected {reason}", "%s: an event was rejected, %s: %s", reason, detail)
+
+    # --- fates --------------------------------------------------------------------------------
+
+    def delivered(self, batch: Batch) -> None:
+        """
+        Counts events that the vendor has.
+        """
+        with self.lock:
+            self.ledger.delivered += len(batch)
+            self.queue.release(len(batch), batch.size)
+
+    def dropped(self, batch: Batch, reason: DropReason) -> None:
+        """
+        Counts events that are given up.
+        """
+        with self.lock:
+            self.ledger.dropped[reason] += len(batch)
+            self.queue.release(len(batch), batch.size)
+        for body, event_id in zip(batch.bodies, batch.ids, strict=True):
+            self._offer(reason, body, event_id)
+
+    def tried(self, *, again: bool) -> None:
+        """
+        Counts a request.
+        """
+        with self.lock:
+            self.ledger.requests += 1
+            self.ledger.retries += again
+
+    def stats(self, state: str) -> DestinationStats:
+        """
+        The ledger at this instant.
+        """
+        with self.lock:
+            return self.ledger.snapshot(self.queue, marked_fields=self._encoder.marked, state=state)
+
+    def log(self, kind: str, message: str, *args: object) -> None:
+        """
+        Writes a line, at most one of a kind in a minute; its first argument is this lane's name.
+        """
+        with self.lock:
+            held_back = self._damper.admit(kind, time.monotonic())
+        if held_back is None:
+            return
+        if held_back:
+            message += " (%d more like it since the last such line)"
+            args += (held_back,)
+        logger.warning(message, self.name, *args)
+
+    def _offer(self, reason: DropReason, body: bytes, event_id: str) -> None:
+        if self._hook is not None:
+            self._hook.offer(reason, DroppedEvent(event_id, self.name, body))
+
+    # --- the way to the loop ------------------------------------------------------------------
+
+    def listen(self, loop: asyncio.AbstractEventLoop, rung: Callable[[], None]) -> None:
+        """
+        From now on calls ring in a loop.
+        """
+        self._rung = rung
+        self._loop = loop
+
+    def unlisten(self) -> None:
+        """
+        Nobody is there to ring for.
+        """
+        self._loop = None
+        with self.lock:
+            self.ring_events = self.ring_bytes = NEVER
+
+    def call_loop(self, callback: Callable[[], None]) -> None:
+        """
+        Has the loop call something soon, if there is one.
+        """
+        # `call_soon_threadsafe` also from the loop's own thread: a signal handler there interrupts
+        # a sleeping selector, which `call_soon` would not wake.
+        loop = self._loop
+        if loop is not None:
+            try:
+                loop.call_soon_threadsafe(callback)
+            except RuntimeError:  # closed in the meantime: the next start finds the queue as it is
+                return
+
+
+def _nobody() -> None:
+    """
+    Nobody listens yet.
+    """
