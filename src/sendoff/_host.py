@@ -201,6 +201,8 @@ class Host:
             self._drops.clear()
 
     async def _finish(self) -> None:
+        if self.loop.is_closed():
+            return  # closed under us, and this is the garbage collector: the lanes are elsewhere by now
         for lane in self._lanes:
             if self._close_timeout is not None and (given_up := lane.abandon()):
                 self.given_up[lane.name] = given_up

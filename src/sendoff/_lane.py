@@ -208,15 +208,18 @@ class Lane:
             self._in_hand[work] = None
             try:
                 await self._delivery.bring(work)
-            except Exception as exc:  # noqa: BLE001 a destination is somebody's code; the worker must live
-                self.intake.log(
-                    "internal", "%s: building or judging a request raised %s", type(exc).__name__
-                )
-                for part in work.give_up():
-                    self.intake.dropped(part, DropReason.INTERNAL)
+            except Exception as exc:  # noqa: BLE001 a destination is somebody's code; the worker lives
+                if work in self._in_hand:  # else its loop was closed and another one has the events
+                    self._contain(exc, work)
             finally:
                 self._put_back(work)
                 self._settled()
+
+    def _contain(self, exc: Exception, work: Narrowing) -> None:
+        error = type(exc).__name__
+        self.intake.log("internal", "%s: building or judging a request raised %s", error)
+        for part in work.give_up():
+            self.intake.dropped(part, DropReason.INTERNAL)
 
     def _put_back(self, work: Narrowing) -> None:
         # Cut off by a cancellation: perhaps sent, so it will go again under the same ids.
