@@ -237,7 +237,9 @@ class Lane:
 
     def _take(self, now: float) -> Batch | None:
         if self._returned:
-            return self._returned.popleft()
+            batch = self._returned.popleft()
+            self._rung()  # there may be more: the next worker
+            return batch
         with self._lock:
             if self._due_in(now) > 0.0:
                 return None

@@ -2,8 +2,8 @@
 The run itself: starts the sink, replays the purchases as a web app would, asks both ends what they
 counted.
 
-The shell of the demo: it alone has a clock, tasks and a process. What it needs from sendoff it takes
-through the public names.
+The shell of the demo: it alone has a clock, tasks and a process. It takes nothing but public names
+from sendoff.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from sendoff.sink import Settings, SinkProcess, VendorStats
 
 __all__ = ["Outcome", "Plan", "run"]
 
-TURN = 8
+TURN = 32
 """Events between two turns of the loop: about what a busy web app tracks in one."""
 
 FLUSH_INTERVAL = 0.1
@@ -48,6 +48,11 @@ OUTAGE = (
 An outage, then a wish to be left alone for a second, then connections that break after the events
 were accepted. By number and not by time after the beginning, so that a short run meets them all.
 """
+
+OUTAGE_IN_WORDS = (
+    "the sink now answers 503 for 0.7 s, then 429 with Retry-After 1, "
+    "then breaks connections after it accepted what they carried"
+)
 
 PATIENCE = 30.0
 """Seconds for the last events to arrive, beside what their number takes."""
@@ -193,7 +198,7 @@ class _Replay:
         for index, purchase in enumerate(self._plan.purchases):
             if index == outage_at:
                 await asyncio.to_thread(self._sink.faults, *OUTAGE)
-                self._screen.note(f"sink: {'; '.join(OUTAGE[:2])}; ...")
+                self._screen.note(OUTAGE_IN_WORDS)
             event_id = self.dispatcher.track(
                 "Purchase", user_id=purchase.customer_id, properties=purchase.properties
             )
@@ -211,8 +216,8 @@ class _Replay:
         meters = {name: Meter(name, total, began) for name in self.dispatcher.stats().destinations}
         try:
             while True:
-                self._show(meters, loop.time() - began, loop.time())
                 await asyncio.sleep(self._screen.interval)
+                self._show(meters, loop.time() - began, loop.time())
         finally:
             self._show(meters, loop.time() - began, loop.time())
 

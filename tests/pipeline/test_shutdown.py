@@ -1,0 +1,282 @@
+"""
+Ways to end: in time, with everything sent that can be, and with a word on the rest.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Sequence
+
+import pytest
+from virtual import Vendors, datadog, dispatcher, fates, freshpaint, now, run
+
+from sendoff import DroppedEvent, Response, Retry
+
+
+async def hang() -> int:
+    await asyncio.sleep(10_000)
+    return 202
+
+
+def test_flush_reports_what_is_left() -> None:
+    """A flush that runs out of time is falsy and names the events for each destination."""
+    vendors = Vendors(lambda request, events: hang() if "perf" in request.url else 202)
+
+    async def main() -> None:
+        d = dispatcher(vendors, datadog(), freshpaint())
+        async with d:
+            for _ in range(7):
+                d.track("x", user_id="u")
+            report = await d.flush(timeout=2)
+            assert not report
+            assert report.left == {"freshpaint": 7}
+            assert now() == 2.0
+            await d.aclose(timeout=0)
+
+    run(main())
+
+
+def test_flush_waits_only_for_what_came_before_it() -> None:
+    """Events that keep coming do not keep a flush from ending."""
+
+    async def slow() -> int:
+        await asyncio.sleep(0.5)
+        return 202
+
+    vendors = Vendors(lambda request, events: slow())
+
+    async def main() -> None:
+        async with dispatcher(vendors, freshpaint(workers=1)) as d:
+            d.track("x", user_id="u")
+            flush = asyncio.create_task(d.flush())
+            await asyncio.sleep(0)
+            for _ in range(20):
+                d.track("x", user_id="u")
+            assert await flush
+            assert now() == 0.5
+
+    run(main())
+
+
+def test_a_cancelled_flush_loses_nothing() -> None:
+    """Cancelling a flush ends the waiting and not the sending."""
+
+    async def slow() -> int:
+        await asyncio.sleep(0.5)
+        return 202
+
+    vendors = Vendors(lambda request, events: slow())
+
+    async def main() -> None:
+        async with dispatcher(vendors, datadog()) as d:
+            d.track("x", user_id="u")
+            flush = asyncio.create_task(d.flush())
+            await asyncio.sleep(0.1)
+            flush.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await flush
+            assert await d.flush()
+            assert fates(d, "datadog") == {"delivered": 1}
+
+    run(main())
+
+
+def test_a_cancelled_close_goes_on_closing() -> None:
+    """Cancelling `aclose` ends the waiting and not the last flush."""
+
+    async def slow() -> int:
+        await asyncio.sleep(0.5)
+        return 202
+
+    vendors = Vendors(lambda request, events: slow())
+
+    async def main() -> None:
+        d = dispatcher(vendors, datadog())
+        d.track("x", user_id="u")
+        closing = asyncio.create_task(d.aclose())
+        await asyncio.sleep(0.1)
+        closing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await closing
+        assert await d.aclose()
+        assert fates(d, "datadog") == {"delivered": 1}
+
+    run(main())
+
+
+def test_close_keeps_its_deadline_with_a_vendor_that_never_answers() -> None:
+    """At the deadline everything left is dropped for `shutdown`, and the report says how much."""
+    vendors = Vendors(lambda request, events: hang())
+
+    async def main() -> None:
+        d = dispatcher(vendors, datadog(), freshpaint(), shutdown_timeout=3)
+        async with d:
+            for _ in range(50):
+                d.track("x", user_id="u")
+        report_time = now()
+        assert 3 <= report_time <= 3.5
+        assert fates(d, "datadog") == fates(d, "freshpaint") == {"dropped": {"shutdown": 50}}
+
+    run(main())
+
+
+def test_close_reports_what_it_left() -> None:
+    """The report of `aclose` is falsy and names the events."""
+    vendors = Vendors(lambda request, events: hang())
+
+    async def main() -> None:
+        d = dispatcher(vendors, freshpaint())
+        for _ in range(5):
+            d.track("x", user_id="u")
+        report = await d.aclose(timeout=1)
+        assert (bool(report), dict(report.left)) == (False, {"freshpaint": 5})
+
+    run(main())
+
+
+def test_closing_ends_the_wait_between_two_tries() -> None:
+    """A batch that waits for its retry is tried at once, and once more within the deadline."""
+    down = True
+    vendors = Vendors(lambda request, events: 503 if down else 202)
+
+    async def main() -> None:
+        nonlocal down
+        retry = Retry(base=1_000, cap=1_000)
+        d = dispatcher(vendors, datadog(flush_interval=0, retry=retry))
+        d.track("x", user_id="u")
+        await asyncio.sleep(0.1)
+        down = False
+        assert await d.aclose(timeout=5)
+        assert now() < 1
+        assert fates(d, "datadog") == {"delivered": 1}
+
+    run(main())
+
+
+def test_closing_does_not_wait_where_nothing_can_be_hoped_for() -> None:
+    """With a wrong key a last probe is made, and the close ends at once and not at its deadline."""
+    vendors = Vendors(lambda request, events: 403)
+
+    async def main() -> None:
+        d = dispatcher(vendors, freshpaint())
+        for _ in range(300):
+            d.track("x", user_id="u")
+        await asyncio.sleep(1)
+        before = len(vendors.requests)
+        report = await d.aclose(timeout=9)
+        assert dict(report.left) == {"freshpaint": 300}
+        assert len(vendors.requests) - before <= 1
+        assert now() < 2
+
+    run(main())
+
+
+def test_a_lingering_batch_goes_at_close() -> None:
+    """A batch that fills does not wait out its interval when the dispatcher closes."""
+    vendors = Vendors()
+
+    async def main() -> None:
+        d = dispatcher(vendors, datadog(flush_interval=60))
+        async with d:
+            d.track("x", user_id="u")
+        assert now() == 0.0
+        assert fates(d, "datadog") == {"delivered": 1}
+
+    run(main())
+
+
+def test_a_run_that_ends_without_close_flushes_in_bounded_time() -> None:
+    """`asyncio.run` cancels us: there is one flush, and with a dead vendor its time is bounded."""
+    ends: list[float] = []
+    hanging = False
+
+    async def answer() -> int:
+        ends.append(now())
+        if hanging:
+            await hang()
+        await asyncio.sleep(0.4)
+        return 202
+
+    vendors = Vendors(lambda request, events: answer())
+    d = dispatcher(vendors, datadog(), freshpaint(), shutdown_timeout=2)
+
+    async def main() -> float:
+        for _ in range(100):
+            d.track("x", user_id="u")
+        await asyncio.sleep(0.1)
+        return now()
+
+    run(main())
+    assert fates(d, "datadog") == fates(d, "freshpaint") == {"delivered": 100}
+    hanging = True
+    run(main())
+    # What a dead vendor leaves stays pending: the next loop, if there is one, goes on with it.
+    assert fates(d, "freshpaint") == {"delivered": 100, "pending": 100}
+    hanging = False
+    run(d.aclose())
+    assert fates(d, "datadog") == fates(d, "freshpaint") == {"delivered": 200}
+
+
+def test_dropped_events_are_shown_off_the_callers_thread() -> None:
+    """`on_drop` gets reason and events in another thread; its own error is contained."""
+    shown: list[tuple[str, list[str], int]] = []
+    ids: list[str | None] = []
+
+    def on_drop(reason: str, events: Sequence[DroppedEvent]) -> None:
+        shown.append((reason, [event.id for event in events], threading.get_ident()))
+        raise ZeroDivisionError
+
+    vendors = Vendors(lambda request, events: 400 if events[0]["properties"].get("bad") else 202)
+
+    async def main() -> None:
+        d = dispatcher(vendors, freshpaint(), max_queue_events=2, on_drop=on_drop)
+        ids.extend(d.track("x", user_id="u", insert_id=f"e-{n}") for n in range(3))
+        async with d:
+            await d.flush()
+            d.track("x", user_id="u", insert_id="bad", properties={"bad": True})
+            await d.flush()
+        assert fates(d, "freshpaint") == {"delivered": 2, "dropped": {"overflow": 1, "refused": 1}}
+
+    asyncio.run(main())
+    assert ids == ["e-0", "e-1", None]
+    assert [(reason, events) for reason, events, _ in shown] == [
+        ("overflow", ["e-2"]),
+        ("refused", ["bad"]),
+    ]
+    assert threading.get_ident() not in {thread for _, _, thread in shown}
+
+
+def test_what_a_close_leaves_is_offered_to_on_drop() -> None:
+    """The last call of `on_drop` shows the events that the deadline left, with their bodies."""
+    shown: list[DroppedEvent] = []
+    vendors = Vendors(lambda request, events: Response(503, {"retry-after": "100"}))
+
+    async def main() -> None:
+        d = dispatcher(
+            vendors, freshpaint(), on_drop=lambda reason, events: shown.extend(events)
+        )
+        for n in range(5):
+            d.track("x", user_id="u", insert_id=f"e-{n}")
+        report = await d.aclose(timeout=0.2)
+        assert dict(report.left) == {"freshpaint": 5}
+
+    asyncio.run(main())
+    assert sorted(event.id for event in shown) == [f"e-{n}" for n in range(5)]
+    assert all(event.body.startswith(b'{"event":"x"') for event in shown)
+
+
+def test_nothing_is_left_behind() -> None:
+    """A hundred dispatchers opened and closed leave no task and no open transport."""
+
+    async def main() -> None:
+        before = len(asyncio.all_tasks())
+        for _ in range(100):
+            vendors = Vendors()
+            async with dispatcher(vendors, datadog(), freshpaint()) as d:
+                d.track("x", user_id="u")
+            assert vendors.transport.opened == vendors.transport.closed == 1
+        await asyncio.sleep(0)
+        assert len(asyncio.all_tasks()) == before
+
+    run(main())
