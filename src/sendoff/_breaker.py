@@ -1,7 +1,7 @@
 """
 Stops a lane that cannot get through, and lets one probe find out when it can.
 
-Plain: takes `now` and the length of a pause, knows no clock and no randomness. Always holds: while
+Plain: takes times, knows no clock and no randomness. Always holds: while
     it is not closed, at
 most one request is under way because of it.
 """
@@ -79,26 +79,37 @@ class Breaker:
             self.state = BreakerState.CLOSED
             self.failures = 0
 
-    def failed(self, now: float, pause: float, *, certain: bool = False) -> None:
+    def failed(self, *, certain: bool, probe: bool) -> bool:
         """
         A request failed.
 
         Args:
-            now: Seconds of a monotonic clock.
-            pause: Seconds until the next probe, should this failure open the breaker.
             certain: Whether one failure is enough, because the vendor said so (a wrong key, a wish
                 to wait).
+            probe: Whether it was the probe.
+
+        Returns:
+            Whether a pause begins here; the caller then tells `pause` how long. The stragglers that
+            fail while it lasts begin none, so a hundred of them do not make it longer.
         """
         self.failures += 1
-        if certain or self.state is not BreakerState.CLOSED or self.failures >= self._threshold:
-            self._until = max(self._until, now + pause)
-            # A straggler's failure must not let a second probe out beside the one under way.
-            if self.state is BreakerState.CLOSED:
-                self.state = BreakerState.OPEN
+        if self.state is BreakerState.CLOSED:
+            if not certain and self.failures < self._threshold:
+                return False
+        elif not probe:
+            return False
+        self.state = BreakerState.OPEN
+        return True
+
+    def pause(self, until: float) -> None:
+        """
+        Has the next probe wait until a time, if it does not wait longer already.
+        """
+        self._until = max(self._until, until)
 
     def probe_ended(self) -> None:
         """
-        The probe ended without a success: wait out the pause again.
+        The probe ended without an answer of any kind: the next one may go.
         """
         if self.state is BreakerState.HALF_OPEN:
             self.state = BreakerState.OPEN

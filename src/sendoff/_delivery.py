@@ -12,6 +12,7 @@ import logging
 import math
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import anyio
 
@@ -33,6 +34,12 @@ COMPRESS_IN_THREAD = 32 * 1024
 """
 Bytes above which a body is compressed in a worker thread: below, the hand-over costs more than it
 saves.
+"""
+
+PROBE_SHARE = 0.2
+"""
+A breaker's first pause, as a share of `Retry.base`: after an outage of 0.7 s it lets the lane go on
+some 0.3 s sooner.
 """
 
 logger = logging.getLogger("sendoff")
@@ -73,7 +80,7 @@ class Delivery:
         self._clock = clock
         self._hopeless = hopeless
         # All mutable state.
-        self._pauses = Backoff(self._tuning.retry)  # the breaker's
+        self._pauses = self._new_pauses()
         self._closing = anyio.Event()
         self._deadline = math.inf  # when the last flush ends
         breaker.probe_ended()  # the loop before this one may have ended in the middle of one
@@ -183,28 +190,35 @@ class Delivery:
             elif unused:
                 self._gate.unsent(unused.pop())
             if verdict is not None:
-                self._tell_breaker(verdict)
+                self._tell_breaker(verdict, probing)
             if probing:
                 self._breaker.probe_ended()
             if probing or self._breaker.state is not BreakerState.CLOSED:
                 self._gate.pump()
         return verdict
 
-    def _tell_breaker(self, verdict: Verdict) -> None:
-        now = self._clock()
+    def _tell_breaker(self, verdict: Verdict, probing: bool) -> None:
+        breaker, now = self._breaker, self._clock()
         left = self._deadline - now
         if verdict.action is Action.HOLD:
-            self._breaker.failed(now, self._pauses.hold(), certain=True)
+            if breaker.failed(certain=True, probe=probing):
+                breaker.pause(now + self._pauses.hold())
         elif verdict.action is Action.RETRY:
             floor = floor_of(self._tuning.retry, verdict.retry_after)
-            pause = max(floor, min(self._pauses.pause(), left / 2))
-            self._breaker.failed(now, pause, certain=floor > 0.0)
-        elif self._breaker.failures:
-            self._breaker.succeeded()
-            self._pauses = Backoff(self._tuning.retry)
+            if breaker.failed(certain=floor > 0.0, probe=probing):
+                breaker.pause(now + min(self._pauses.pause(), left / 2))
+            breaker.pause(now + floor)
+        elif breaker.failures:
+            breaker.succeeded()
+            self._pauses = self._new_pauses()
             self._gate.pump()
-        if left < self._breaker.pause_left(now):
+        if left < breaker.pause_left(now):
             self._hopeless()  # no probe will go before the last flush ends
+
+    def _new_pauses(self) -> Backoff:
+        # The breaker's own: one probe costs the vendor little, so it comes sooner than a retry.
+        retry = self._tuning.retry
+        return Backoff(replace(retry, base=retry.base * PROBE_SHARE))
 
     async def _pause(self, seconds: float) -> None:
         """

@@ -66,11 +66,11 @@ def cli() -> None:
 @click.option("--faults", is_flag=True, help="Go through an outage on the way.")
 @click.option(
     "--rate",
-    type=click.FloatRange(min=0, min_open=True),
+    type=click.IntRange(min=1),
     metavar="N",
     help="Give away N events a second.  [default: as fast as calls go]",
 )
-def demo(events: int | None, path: Path | None, faults: bool, rate: float | None) -> None:
+def demo(events: int | None, path: Path | None, faults: bool, rate: int | None) -> None:
     """
     Replay real purchases to a local stand-in of both vendors, and compare the counts of both ends.
 
@@ -84,6 +84,14 @@ def demo(events: int | None, path: Path | None, faults: bool, rate: float | None
     Exit status: 0 both ends counted the same events; 1 they differ, by one event or more, or the
     stand-in failed; 2 wrong use; 130 stopped by Ctrl-C.
     """
+    try:
+        _demo(events, path, faults, rate)
+    except KeyboardInterrupt:  # click would make it an exit status of 1
+        click.echo("stopped by Ctrl-C before the end; nothing was compared", err=True)
+        sys.exit(INTERRUPTED)
+
+
+def _demo(events: int | None, path: Path | None, faults: bool, rate: int | None) -> None:
     from sendoff.demo import Plan, PurchasesError, read_purchases, run
 
     try:
@@ -95,9 +103,6 @@ def demo(events: int | None, path: Path | None, faults: bool, rate: float | None
     screen = _screen()
     try:
         outcome = run(Plan(purchases=purchases, faults=faults, rate=rate), screen)
-    except KeyboardInterrupt:
-        screen.note("stopped by Ctrl-C, before the end; nothing is compared")
-        sys.exit(INTERRUPTED)
     except (OSError, RuntimeError) as exc:
         raise click.ClickException(f"the sink failed: {exc}") from exc
     _conclude(outcome, screen)

@@ -142,7 +142,7 @@ def test_closing_ends_the_wait_between_two_tries() -> None:
 
     async def main() -> None:
         nonlocal down
-        retry = Retry(base=1_000, cap=1_000)
+        retry = Retry(base=500, cap=500)
         d = dispatcher(vendors, datadog(flush_interval=0, retry=retry))
         d.track("x", user_id="u")
         await asyncio.sleep(0.1)

@@ -23,7 +23,7 @@ class Account:
 
     Attributes:
         given: How many events were given to the dispatcher.
-        ids: The ids that it returned for them.
+        ids: The ids that it returned for those it took.
         ledger: What it counted.
         sink: What the vendor's stand-in counted.
         arrived: The ids that the stand-in accepted, repeats included.
@@ -73,8 +73,8 @@ def compare(account: Account, *, repeats_allowed: bool = False) -> Differences:
     """
     By how many events a destination's two counts differ.
 
-    An event that the ledger says was dropped is lost here: the ledger is right about it, and it did
-    not arrive all the same.
+    An event that the ledger says was rejected or dropped is lost here: the ledger is right about
+    it, and it did not arrive all the same.
 
     Args:
         account: Both counts.
@@ -84,11 +84,11 @@ def compare(account: Account, *, repeats_allowed: bool = False) -> Differences:
     ledger, sink = account.ledger, account.sink
     ids, arrived = set(account.ids), set(account.arrived)
     # The same event may show in more than one of these, hence the largest and not the sum.
-    lost = max(len(ids - arrived), ledger.delivered - sink.unique, 0)
+    lost = max(account.given - len(ids & arrived), ledger.delivered - sink.unique, 0)
     strange = max(len(arrived - ids), sink.unique - ledger.delivered, 0)
-    unsettled = max(abs(account.given - ledger.submitted), account.given - len(ids))
+    unsettled = max(abs(account.given - ledger.submitted), ledger.pending)
     return Differences(
         lost=lost,
         duplicated=0 if repeats_allowed else sink.duplicates,
-        unaccounted=max(strange, unsettled, ledger.pending) + sink.without_id,
+        unaccounted=max(strange, unsettled) + sink.without_id,
     )

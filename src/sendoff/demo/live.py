@@ -26,7 +26,10 @@ __all__ = ["LiveScreen", "frame"]
 PHASE_STYLES = {"sending": "cyan", "waiting": "yellow", "probing": "yellow", "done": "green"}
 
 NARROW = 90
-"""Columns below which the meters are left out; the numbers say the same."""
+"""Columns below which the meter of requests is left out; the number beside it says the same."""
+
+METER = 16
+"""Columns of that meter."""
 
 
 def frame(readings: Sequence[Reading], elapsed: float, width: int) -> RenderableType:
@@ -43,11 +46,11 @@ def frame(readings: Sequence[Reading], elapsed: float, width: int) -> Renderable
     grid.add_column(f"{elapsed:.1f} s", no_wrap=True)
     grid.add_column("enqueued", justify="right", no_wrap=True)
     grid.add_column("delivered", justify="right", no_wrap=True)
-    grid.add_column("", ratio=3)
+    grid.add_column("", ratio=1)
     grid.add_column("retried", justify="right", no_wrap=True)
-    grid.add_column("requests/s", justify="right", no_wrap=True)
+    grid.add_column("requests/s" if roomy else "req/s", justify="right", no_wrap=True)
     if roomy:
-        grid.add_column(f"of {REQUEST_LIMIT:,}", ratio=1)
+        grid.add_column(f"of {REQUEST_LIMIT:,}", width=METER)
     grid.add_column("", min_width=len("sending"), no_wrap=True)
     for now in readings:
         style = PHASE_STYLES[now.phase]
@@ -116,18 +119,18 @@ class LiveScreen:
         One line, above the display while there is one.
         """
         # No markup and no highlighting: a bracket in a log line is a bracket.
-        self._console.print(Text(text))
+        self._console.print(Text(text), no_wrap=True, overflow="ellipsis")
 
     def table(self, names: tuple[str, ...], rows: list[Row], *, agrees: bool) -> None:
         """
         Both counts, side by side.
         """
         grid = Table(box=box.SIMPLE_HEAD, header_style="dim", show_edge=False)
-        grid.add_column("")
-        grid.add_column("")
+        grid.add_column("", no_wrap=True)
+        grid.add_column("", no_wrap=True)
         for name in names:
             grid.add_column(name, justify="right")
-        grid.add_column("", style="dim")
+        grid.add_column("", style="dim", no_wrap=True)
         verdict = "bold green" if agrees else "bold red"
         for row in rows:
             if row.side and grid.row_count:

@@ -24,7 +24,7 @@ from sendoff.sink import Settings, SinkProcess, VendorStats
 
 __all__ = ["Outcome", "Plan", "run"]
 
-TURN = 32
+TURN = 8
 """Events between two turns of the loop: about what a busy web app tracks in one."""
 
 FLUSH_INTERVAL = 0.1
@@ -49,10 +49,7 @@ An outage, then a wish to be left alone for a second, then connections that brea
 were accepted. By number and not by time after the beginning, so that a short run meets them all.
 """
 
-OUTAGE_IN_WORDS = (
-    "the sink now answers 503 for 0.7 s, then 429 with Retry-After 1, "
-    "then breaks connections after it accepted what they carried"
-)
+OUTAGE_IN_WORDS = "outage: 503 for 0.7 s, 429 with Retry-After 1, resets after reading"
 
 PATIENCE = 30.0
 """Seconds for the last events to arrive, beside what their number takes."""
@@ -60,8 +57,11 @@ PATIENCE = 30.0
 SLOWEST = 500
 """Requests a second that even a slow machine makes."""
 
-SHUTDOWN = 1.0
-"""Seconds for what is left after Ctrl-C, which the sink may have heard as well."""
+SHUTDOWN = 0.0
+"""
+Seconds for what the flush has left. That is nothing, unless Ctrl-C came first, which the sink may
+have heard as well.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +77,7 @@ class Plan:
 
     purchases: Sequence[Purchase]
     faults: bool = False
-    rate: float | None = None
+    rate: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -41,7 +41,7 @@ class Row:
 
 
 LEDGER: tuple[tuple[str, Callable[[DestinationStats], int]], ...] = (
-    ("events submitted", lambda ledger: ledger.submitted),
+    ("submitted", lambda ledger: ledger.submitted),
     ("delivered", lambda ledger: ledger.delivered),
     (
         "given up",
@@ -49,17 +49,17 @@ LEDGER: tuple[tuple[str, Callable[[DestinationStats], int]], ...] = (
     ),
     ("pending", lambda ledger: ledger.pending),
     ("requests", lambda ledger: ledger.requests),
-    ("of them retries", lambda ledger: ledger.retries),
+    ("retries", lambda ledger: ledger.retries),
 )
 
 SINK: tuple[tuple[str, Callable[[VendorStats], int], str], ...] = (
-    ("events accepted", lambda sink: sink.accepted, ""),
+    ("accepted", lambda sink: sink.accepted, ""),
     ("unique ids", lambda sink: sink.unique, ""),
     ("duplicates", lambda sink: sink.duplicates, ""),
     ("requests", lambda sink: sink.requests, ""),
     ("met a fault", lambda sink: sum(sink.faults.values()), ""),
-    ("fullest second", lambda sink: sink.fullest_second, f"limit {REQUEST_LIMIT:,}"),
-    ("largest body", lambda sink: sink.largest_body, f"limit {BODY_LIMIT:,}"),
+    ("fullest second", lambda sink: sink.fullest_second, f"of {REQUEST_LIMIT:,}"),
+    ("largest body", lambda sink: sink.largest_body, f"of {BODY_LIMIT:,}"),
 )
 
 

@@ -117,6 +117,16 @@ class SinkProcess:
         found: list[str] = self._call("GET", f"ids?vendor={vendor}")
         return found
 
+    def arrivals(self, vendor: Vendor) -> list[float]:
+        """
+        When the last 100,000 requests arrived, by the machine's monotonic clock.
+
+        Args:
+            vendor: `"datadog"` or `"freshpaint"`.
+        """
+        found: list[float] = self._call("GET", f"arrivals?vendor={vendor}")
+        return found
+
     def events(self, vendor: Vendor, limit: int | None = None) -> list[Event]:
         """
         The last accepted events, newest last, as far as the sink has kept them.

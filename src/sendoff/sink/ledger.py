@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from sendoff.sink.checks import Event
     from sendoff.sink.contract import Verdict
 
+# Twenty seconds at the vendors' limit of 5,000 a second; further ones push the first ones out.
+_ARRIVALS_KEPT = 100_000
+
 # Ten minutes are what a page can draw; a longer run needs the total counts only.
 _SECONDS_KEPT = 600
 
@@ -34,6 +37,7 @@ class Ledger:
         # them by whole second as [second, requests].
         self.ids: list[str] = []
         self.bodies: deque[Event] = deque(maxlen=keep_events)
+        self.arrivals: deque[float] = deque(maxlen=_ARRIVALS_KEPT)
         self.requests = 0
         self._seen: set[str] = set()
         self._window: deque[float] = deque()
@@ -58,6 +62,7 @@ class Ledger:
             self._first_at = self._last_at = now
         self._last_at = now = max(now, self._last_at)
         self.requests += 1
+        self.arrivals.append(now)
         self._window.append(now)
         # Any window can be moved to end with a request and holds no fewer then; those are enough.
         while now - self._window[0] >= 1:

@@ -148,6 +148,8 @@ class Sink:
                 return _json(asdict(self._stats()))
             case "GET", "/_sink/ids":
                 return _json(self._ledger(query).ids)
+            case "GET", "/_sink/arrivals":
+                return _json(list(self._ledger(query).arrivals))
             case "GET", "/_sink/events":
                 bodies = list(self._ledger(query).bodies)
                 limit = int(query.get("limit", len(bodies)))

@@ -1,0 +1,3 @@
+"""
+Measurements of sendoff; each module runs by itself: ``python -m benchmarks.NAME``.
+"""
