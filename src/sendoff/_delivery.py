@@ -83,7 +83,11 @@ class Delivery:
         self._pauses = self._new_pauses()
         self._closing = anyio.Event()
         self._deadline = math.inf  # when the last flush ends
-        breaker.probe_ended()  # the loop before this one may have ended in the middle of one
+        # The loop before this one may have ended in the middle of a probe, and had its own clock.
+        breaker.probe_ended()
+        breaker.nudge(clock())
+        if throttle is not None:
+            throttle.resume(clock())
 
     def close(self, deadline: float) -> None:
         """

@@ -52,6 +52,19 @@ class Throttle:
         self._next = 0
         self._paced = -math.inf  # when the next send would be due at an even pace
 
+    def resume(self, now: float) -> None:
+        """
+        Goes on in another loop, whose clock may have another zero.
+
+        What the last loop was about to send counts as sent now; times from the future are void.
+        """
+        for slot, moment in enumerate(self._sent):
+            if moment == math.inf:
+                self._sent[slot] = now
+            elif moment > now:
+                self._sent[slot] = -math.inf
+        self._paced = min(self._paced, now)
+
     def wait(self, now: float) -> float:
         """
         Seconds until a request may be sent: 0 for now, inf while that depends on a request still to
