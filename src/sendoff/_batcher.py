@@ -2,8 +2,8 @@
 From queued events to batches: as many as fit a request, or as few as have waited long enough.
 
 Plain: no lock, clock or I/O. Always holds: a batch's body, framing counted, is at most `max_bytes`;
-    a batch is never
-empty; the event that does not fit stays at the head of the queue and opens the next batch.
+a batch is never empty; the event that does not fit stays at the head of the queue and opens the
+next batch.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
 """
 Stops a lane that cannot get through, and lets one probe find out when it can.
 
-Plain: takes times, knows no clock and no randomness. Always holds: while
-    it is not closed, at
-most one request is under way because of it.
+Plain: takes times, knows no clock and no randomness. Always holds: while it is not closed, at most
+one request is under way because of it.
 """
 
 from __future__ import annotations

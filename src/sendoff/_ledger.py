@@ -2,7 +2,7 @@
 One destination's counts of fates.
 
 Plain: no lock; the lane changes it under its own. Every accepted event ends in exactly one of these
-    counts.
+counts.
 """
 
 from __future__ import annotations

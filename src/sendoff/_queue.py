@@ -2,10 +2,9 @@
 The bounded queue of encoded events of one destination.
 
 Plain: no lock, clock or I/O; the lane calls it under its lock. Always holds: `held_events` and
-    `held_bytes` count what is
-queued plus what workers have in hand, and never pass their limits; events leave in the order in
-which they came; an event's place in that order is its sequence number, which needs no storage,
-because `head` counts those that left.
+`held_bytes` count what is queued plus what workers have in hand, and never pass their limits;
+events leave in the order in which they came; an event's place in that order is its sequence number,
+which needs no storage, because `head` counts those that left.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@ When to try again: full jitter under an exponential ceiling, never before the se
 in count and time.
 
 Plain: takes `now`; the jitter comes in as a callable. Of `backoff` only its generator of ceilings
-    and its jitter are used.
+and its jitter are used.
 """
 
 from __future__ import annotations

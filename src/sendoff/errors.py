@@ -2,10 +2,9 @@
 Everything that sendoff raises, as one tree; nothing here ever reaches the caller of `track`.
 
     SendoffError
-    ├── OptionError      a constructor option is wrong: the caller's fault, raised at construction
-    (a ValueError) ├── EventRejected    an event cannot be taken: raised by a destination, counted
-    by its lane └── TransportError   no answer came: raised by a transport, turned into a verdict by
-    the lane
+    ├── OptionError      an option is wrong: the caller's fault, raised at construction; a ValueError
+    ├── EventRejected    an event cannot be taken: raised by a destination, counted by its lane
+    └── TransportError   no answer came: raised by a transport, turned into a verdict by the lane
 """
 
 from __future__ import annotations

@@ -1,0 +1,3 @@
+"""
+Adapters, one file for each vendor.
+"""

@@ -2,10 +2,9 @@
 Datadog Product Analytics: server events to ``POST /api/v2/prodlytics``.
 
 Sources: the public API reference for Product Analytics events (hosts, headers, fields, answers). It
-    shows bodies of one
-event, while its 413 speaks of a batch; what a batch looks like is not documented. Hence `framing`:
-a batch of one always goes as the documented object, and an intake that refuses batches is noticed
-and served one by one.
+shows bodies of one event, while its 413 speaks of a batch; what a batch looks like is not
+documented. Hence `framing`: a batch of one always goes as the documented object, and an intake that
+refuses batches is noticed and served one by one.
 """
 
 from __future__ import annotations

@@ -2,9 +2,9 @@
 Freshpaint: one event a request to ``POST /track``.
 
 Sources: the public HTTP API reference (fields, answers, the burst limit of 5,000 requests a
-    second). The token is a
-credential and travels inside the body. `$insert_id` is always set, because without it the vendor
-tells duplicates by time and device, and two server events of one second can collapse into one.
+second). The token is a credential and travels inside the body. `$insert_id` is always set, because
+without it the vendor tells duplicates by time and device, and two server events of one second can
+collapse into one.
 """
 
 from __future__ import annotations

@@ -68,6 +68,7 @@ class SinkProcess:
             env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            process_group=0,  # a Ctrl-C is for whoever opened it, which then stops it
         )
         line = _first_line(process)
         if not line:
