@@ -1,0 +1,256 @@
+"""
+Writes docs/reference from the code, so that no table can say what the code does not.
+
+``python docs/make_reference.py`` writes the pages; a test compares them with what is in the tree.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import sendoff
+from sendoff._encode import EXTRA_TYPES, marker
+from sendoff.destinations.verdicts import FAILURES, STATUSES
+from sendoff.events import Action, DropReason
+
+PAGES = Path(__file__).parent / "reference"
+NOTE = "<!-- Made from the code by docs/make_reference.py. -->\n"
+
+REJECTIONS = {
+    "closed": "the dispatcher is closed",
+    "too_large": "the encoded event is above `max_batch_bytes` or `max_queue_bytes`",
+    "unencodable": "the destination raised something unforeseen",
+    "invalid_payload": "`enqueue` was given something else than a mapping",
+    "invalid_event": "the event's name is no non-empty str",
+    "missing_identity": "the vendor needs an id that says who did it, and none was given",
+    "invalid_user_id": "`user_id` is no str, int or UUID",
+    "invalid_account_id": "`account_id` is no str, int or UUID",
+    "invalid_session_id": "`session_id` is no str, int or UUID",
+    "invalid_device_id": "`device_id` is no str, int or UUID",
+    "invalid_properties": "`properties` is no mapping",
+    "invalid_time": "`time` is no epoch seconds or datetime, or it is in milliseconds",
+    "invalid_ip": "`ip` is no non-empty str or address",
+    "invalid_integrations": "`integrations` is no mapping of names to bool",
+    "invalid_insert_id": "the id is not 1 to 36 characters of `[A-Za-z0-9-]`",
+    "invalid_type": 'Datadog: `type` of a body is not `"server"`',
+    "invalid_application": "Datadog: a body has no `application.id`",
+    "invalid_usr": "Datadog: `usr` of a body has no id",
+    "invalid_account": "Datadog: `account` of a body has no id",
+    "invalid_session": "Datadog: `session` of a body has no id",
+    "invalid_token": "Freshpaint: `token` of a body is no non-empty str",
+}
+
+
+def table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    """
+    A Markdown table.
+    """
+    lines = [head, tuple("---" for _ in head), *rows]
+    return "".join(
+        "| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |\n" for line in lines
+    )
+
+
+def section(doc: str, name: str) -> dict[str, str]:
+    """
+    The entries of one Google section of a docstring: name → text on one line.
+    """
+    match = re.search(rf"^{name}:\n((?:    .*\n?|\n)*)", inspect.cleandoc(doc), re.MULTILINE)
+    entries: dict[str, str] = {}
+    for line in (match.group(1) if match else "").splitlines():
+        entry = re.match(r"    (\w+): (.*)", line)
+        if entry:
+            entries[entry.group(1)] = entry.group(2)
+        elif line.strip():
+            last = next(reversed(entries))
+            entries[last] += " " + line.strip()
+    return {key: value.replace("``", "`") for key, value in entries.items()}
+
+
+def member_docs(enum: type) -> dict[str, str]:
+    """
+    The strings that stand under the members of an enum.
+    """
+    body = ast.parse(inspect.getsource(enum)).body[0].body  # type: ignore[attr-defined]
+    docs: dict[str, str] = {}
+    for node, after in zip(body, body[1:], strict=False):
+        if isinstance(node, ast.Assign) and isinstance(after, ast.Expr):
+            docs[node.targets[0].id] = " ".join(after.value.value.split())  # type: ignore[attr-defined]
+    return docs
+
+
+def shown(value: Any) -> str:
+    """
+    A default as a reader would write it.
+    """
+    if value is inspect.Parameter.empty:
+        return "required"
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return f"{value:,}"
+    return f"`{value!r}`"
+
+
+def options_of(owner: Any, section_name: str = "Args") -> str:
+    """
+    The table of an owner's constructor options.
+    """
+    texts = section(owner.__doc__ or "", section_name)
+    rows = []
+    for parameter in inspect.signature(owner).parameters.values():
+        default = "one or more" if parameter.kind is parameter.VAR_POSITIONAL else parameter.default
+        text = default if isinstance(default, str) and default == "one or more" else shown(default)
+        if owner in (sendoff.Retry, sendoff.Tuning) and not isinstance(default, int | float):
+            text = "`None`" if default is None else "`Retry()`"
+        rows.append((f"`{parameter.name}`", text, texts[parameter.name]))
+    return table(("option", "default", "meaning"), rows)
+
+
+def options() -> str:
+    """
+    Every constructor option.
+    """
+    return (
+        "# Options\n\n"
+        "All are keyword-only; a wrong one raises `OptionError` at construction, naming the option"
+        " and its limit.\nTimes are seconds, sizes are bytes, `None` means off.\n\n"
+        f"## `Dispatcher`\n\n{options_of(sendoff.Dispatcher)}\n"
+        f"## `Datadog`\n\n{options_of(sendoff.Datadog)}\n"
+        f"## `Freshpaint`\n\n{options_of(sendoff.Freshpaint)}\n"
+        f"## `Retry`\n\n{options_of(sendoff.Retry, 'Attributes')}\n"
+        "## `Tuning`\n\nWhat a destination of your own hands to `HttpDestination`.\n\n"
+        f"{options_of(sendoff.Tuning, 'Attributes')}"
+    )
+
+
+def statuses() -> str:
+    """
+    The table of verdicts.
+    """
+    actions = member_docs(Action)
+    return (
+        "# Statuses and failures\n\nWhat every answer, and every way to get none, means."
+        " An exact status wins over its class.\n\n## Answers\n\n"
+        + table(
+            ("status", "action", "reason", "why"),
+            [(row.key, row.action.value, f"`{row.reason}`", row.why) for row in STATUSES],
+        )
+        + "\n## No answer\n\n"
+        + table(
+            ("failure", "action", "reason", "why"),
+            [(f"`{row.key}`", row.action.value, f"`{row.reason}`", row.why) for row in FAILURES],
+        )
+        + "\n## Actions\n\n"
+        + table(
+            ("action", "what the lane does"),
+            [(action.value, actions[action.name]) for action in Action],
+        )
+        + "\nA wait that the server asks for is read from `Retry-After` (seconds, or a date against"
+        " the answer's own `Date`) or `X-RateLimit-Reset`.\n"
+    )
+
+
+def types() -> str:
+    """
+    The table of types.
+    """
+    rows = [
+        ("str, int, float, bool, None, dict, list, tuple", "as JSON has them"),
+        ("NaN and infinities", "`null`: JSON has no such numbers"),
+        ("int beyond 64 bits", "a string: as a number most parsers would round it"),
+        ("str with lone surrogates", "these become U+FFFD, pairs are joined: UTF-8 has no such thing"),
+        ("keys that are no str", "their own form as text; `_` is added where two would be equal"),
+        ("datetime, date, time", "an ISO 8601 string"),
+        ("UUID", "a string"),
+        ("Enum", "its value's form"),
+        ("dataclasses", "an object"),
+        *((name, form) for name, _, _, form in EXTRA_TYPES),
+        ("anything else, and what raises", f"a marker, such as `{marker(object())}`; counted"),
+        ("cycles, and what is nested deeper than 200", "a marker where it would go on"),
+    ]
+    return (
+        "# Types\n\nWhat becomes of the values in your properties."
+        " The event always goes, and what goes passes a strict JSON parser.\n\n"
+        + table(("type", "form"), rows)
+    )
+
+
+def statistics() -> str:
+    """
+    What `stats` shows.
+    """
+    drops = member_docs(DropReason)
+    return (
+        "# Statistics\n\n`dispatcher.stats().destinations[name]` is a frozen `DestinationStats`.\n"
+        "At every instant `submitted` is the sum of `delivered`, `rejected`, `dropped`,"
+        " `dead_lettered` and `pending`.\n\n"
+        + table(
+            ("attribute", "meaning"),
+            [
+                ("`submitted`", "Events that calls meant for this destination: the sum of all fates."),
+                ("`rejected`", "Events not taken at the call: the sum of `rejections`."),
+                *(
+                    (f"`{name}`", text)
+                    for name, text in section(
+                        sendoff.DestinationStats.__doc__ or "", "Attributes"
+                    ).items()
+                ),
+            ],
+        )
+        + "\n## Reasons in `dropped`\n\n"
+        + table(
+            ("reason", "meaning"), [(f"`{reason}`", drops[reason.name]) for reason in DropReason]
+        )
+        + "\n## Reasons in `rejections`\n\nDestinations of your own may add theirs.\n\n"
+        + table(("reason", "meaning"), [(f"`{key}`", text) for key, text in REJECTIONS.items()])
+    )
+
+
+def calls() -> str:
+    """
+    The methods of a dispatcher.
+    """
+    parts = ["# Calls\n\nThe methods of `Dispatcher`.\n"]
+    for name in ("track", "identify", "enqueue", "start", "flush", "aclose", "stats"):
+        method = getattr(sendoff.Dispatcher, name)
+        doc = inspect.cleandoc(method.__doc__)
+        words = "await " if inspect.iscoroutinefunction(method) else ""
+        parts.append(f"\n## `{words}{name}`\n\n{doc.split('Args:')[0].split('Returns:')[0].strip()}\n")
+        arguments = section(method.__doc__, "Args")
+        if arguments:
+            defaults = inspect.signature(method).parameters
+            rows = [
+                (f"`{key}`", shown(defaults[key].default), text) for key, text in arguments.items()
+            ]
+            parts.append("\n" + table(("argument", "default", "meaning"), rows))
+        returns = re.search(r"Returns:\n((?:    .*\n?)+)", doc)
+        if returns:
+            parts.append(f"\nReturns: {' '.join(returns.group(1).split())}\n")
+    return "".join(parts).replace("``", "`")
+
+
+MAKERS: dict[str, Callable[[], str]] = {
+    "calls.md": calls,
+    "options.md": options,
+    "statistics.md": statistics,
+    "statuses.md": statuses,
+    "types.md": types,
+}
+
+
+def main() -> int:
+    """
+    Writes every page; the exit status.
+    """
+    for name, make in MAKERS.items():
+        (PAGES / name).write_text(NOTE + make())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,157 @@
+"""
+What the documents say is true: their code runs, their tables are the code's, their links lead on.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from sendoff.sink import SinkProcess
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PRELUDE = """
+import sendoff.destinations.datadog as _datadog, sendoff.destinations.freshpaint as _freshpaint
+_datadog._endpoint_of_site = lambda site: {datadog!r}
+_freshpaint.ENDPOINT = {freshpaint!r}
+"""
+ENVIRONMENT = {"DD_API_KEY": "k", "DD_APPLICATION_ID": "a", "FRESHPAINT_TOKEN": "t"}
+
+
+def blocks(language: str) -> Iterator[tuple[str, str]]:
+    for page in PAGES:
+        for number, match in enumerate(
+            re.finditer(rf"^```{language}\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
+        ):
+            yield f"{page.relative_to(ROOT)}-{number}", match.group(1)
+
+
+CODE = {name: code for name, code in blocks("python") if "import" in code}
+
+
+@pytest.fixture(scope="module")
+def sink() -> Iterator[SinkProcess]:
+    with SinkProcess() as process:
+        yield process
+
+
+def run(code: str, sink: SinkProcess) -> subprocess.CompletedProcess[str]:
+    """
+    Runs code as a script of its own, against the sink and nothing else.
+    """
+    prelude = PRELUDE.format(datadog=sink.datadog_endpoint, freshpaint=sink.freshpaint_endpoint)
+    code = code.replace("http://127.0.0.1:8321", sink.url).replace("…", "any")
+    return subprocess.run(
+        [sys.executable, "-W", "error", "-c", prelude + code],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env={**os.environ, **ENVIRONMENT},
+    )
+
+
+@pytest.mark.parametrize("name", CODE)
+def test_the_code_runs(name: str, sink: SinkProcess) -> None:
+    """Every Python block with an import is a script that works as it stands."""
+    result = run(CODE[name], sink)
+    assert result.returncode == 0, result.stderr
+
+
+def test_the_tutorial_prints_what_it_says(sink: SinkProcess) -> None:
+    """The first script's output is the one that the page shows."""
+    page = (ROOT / "docs/tutorial/first-events.md").read_text()
+    shown = re.search(r"It prints:\n\n```text\n(.*?)```", page, re.DOTALL)
+    assert shown is not None
+    assert run(CODE["docs/tutorial/first-events.md-0"], sink).stdout == shown.group(1)
+
+
+USE = """
+from fastapi.testclient import TestClient
+
+with TestClient(app) as client:
+    assert client.post("/checkout?user=u-77&amount=9.5").json() == {"ok": True}
+assert dispatcher.stats().destinations["datadog"].delivered == 1
+assert dispatcher.stats().destinations["freshpaint"].delivered == 1
+"""
+
+
+@pytest.mark.parametrize("name", [name for name, code in CODE.items() if "FastAPI" in code])
+def test_the_web_apps_send(name: str, sink: SinkProcess) -> None:
+    """The FastAPI examples answer a request, and the event arrives when the app has stopped."""
+    sink.reset()
+    result = run(CODE[name] + USE, sink)
+    assert result.returncode == 0, result.stderr
+    assert sink.events("datadog")[0]["usr"] == {"id": "u-77"}
+    assert sink.events("freshpaint")[0]["properties"]["amount"] == 9.5
+
+
+def _maker() -> object:
+    spec = importlib.util.spec_from_file_location("make_reference", ROOT / "docs/make_reference.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize(
+    "page", sorted(path.name for path in (ROOT / "docs/reference").glob("*.md"))
+)
+def test_the_reference_is_made_from_the_code(page: str) -> None:
+    """No page of the reference differs from what the code says."""
+    maker = _maker()
+    made = maker.NOTE + maker.MAKERS[page]()  # type: ignore[attr-defined]
+    assert (ROOT / "docs/reference" / page).read_text() == made, "run docs/make_reference.py"
+
+
+def test_every_reason_for_a_rejection_is_in_the_reference() -> None:
+    """What the source can reject with is in the table, and the table has nothing else."""
+    words: set[str] = set()
+    for path in (ROOT / "src/sendoff").rglob("*.py"):
+        text = path.read_text()
+        if "sink" not in path.parts:
+            words |= set(re.findall(r'(?:EventRejected|reject)\(\s*"(\w+)"', text))
+            for form, argument in re.findall(
+                r'EventRejected\(\s*f"(invalid_)\{field\}"|(?:text_id|object_of|_require_id)\('
+                r'(?:payload, )?"(\w+)"',
+                text,
+            ):
+                if argument:
+                    words.add(f"invalid_{argument}")
+                assert form in ("", "invalid_")
+    words |= {f"invalid_{name}" for name in ("account_id", "session_id", "usr", "account")}
+    words |= {"invalid_session"}  # these five come from loops over names
+    assert words == set(_maker().REJECTIONS)  # type: ignore[attr-defined]
+
+
+def test_links_lead_somewhere() -> None:
+    """Every relative link of a page names a file."""
+    for page in PAGES:
+        for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page}: {target}"
+
+
+def test_promises_name_tests_that_exist() -> None:
+    """Each test that the promises name is in the suite."""
+    tests = "\n".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
+    named = re.findall(r"`(test_\w+)`", (ROOT / "docs/explanation/promises.md").read_text())
+    assert named
+    for name in named:
+        assert f"def {name}(" in tests, name
+
+
+def test_the_readme_begins_with_two_commands() -> None:
+    """The first two `sh` blocks are one command each: the demo, and the tests."""
+    first, second, *_ = [code for name, code in blocks("sh") if name.startswith("README")]
+    assert first.count("\n") == second.count("\n") == 1
+    assert first.strip().endswith("sendoff demo")
+    assert second.strip().endswith("-m pytest")

@@ -1,0 +1,149 @@
+"""
+The import law and the shape of the package, read from the source.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import pkgutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import sendoff
+
+ROOT = Path(sendoff.__file__).parent
+VALUES = {"events", "options", "errors"}
+STEPS = {"_queue", "_batcher", "_narrow", "_throttle", "_breaker", "_retry"}
+STEP_MAY = VALUES | {"_queue", "_batcher"}  # a batcher takes from a queue, narrowing halves a batch
+PUBLIC_USERS = ("cli", "__main__", "demo", "sink", "integrations", "metrics", "testing")
+
+
+def imports_of(path: Path) -> set[str]:
+    """
+    Every module that a file imports, at its top or further in, as dotted names.
+    """
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: imports are absolute"
+            found.add(node.module or "")
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def module_of(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+FILES = {module_of(path): imports_of(path) for path in sorted(ROOT.rglob("*.py"))}
+
+
+def importers(target: str) -> set[str]:
+    """
+    The modules of the package that import a module or something in it.
+    """
+    return {
+        name
+        for name, found in FILES.items()
+        if any(one == target or one.startswith(f"{target}.") for one in found)
+    }
+
+
+def test_steps_import_only_values_and_the_steps_before_them() -> None:
+    """Queue, batcher, narrowing, throttle, breaker and retry know no lane, no loop and no I/O."""
+    for step in STEPS:
+        own = {one.split(".")[1] for one in FILES[step] if one.startswith("sendoff.")}
+        assert own <= STEP_MAY, step
+        foreign = {one.split(".")[0] for one in FILES[step]} - {"sendoff"}
+        assert not foreign & {"asyncio", "anyio", "time", "random", "socket", "aiohttp"}, step
+
+
+@pytest.mark.parametrize(
+    ("target", "allowed"),
+    [
+        ("orjson", {"_encode"}),
+        ("backoff", {"_retry"}),
+        ("redis", set()),
+        ("aiohttp", {"transports.http", "sink.server", "sink.wire"}),
+        ("aiohttp.web", {"sink.server", "sink.wire"}),
+        ("click", {"cli", "__main__"}),
+        ("sendoff._lane", {"_host", "dispatcher"}),
+        ("sendoff._intake", {"_lane", "_delivery", "dispatcher"}),
+        ("sendoff._delivery", {"_lane"}),
+        ("sendoff._gate", {"_delivery"}),
+        ("sendoff._host", {"dispatcher"}),
+        ("sendoff._throttle", {"_lane", "_delivery", "_gate"}),
+        ("sendoff._retry", {"_delivery"}),
+        ("sendoff._queue", {"_batcher", "_intake", "_ledger"}),
+        ("sendoff._batcher", {"_narrow", "_lane", "_delivery", "_intake"}),
+    ],
+)
+def test_who_may_import_what(target: str, allowed: set[str]) -> None:
+    """Each library and each private module has its few users."""
+    assert importers(target) <= allowed
+
+
+def test_the_client_side_of_aiohttp_is_in_one_file() -> None:
+    """The sink uses the server side only."""
+    for name in importers("aiohttp") - {"transports.http"}:
+        used = {one for one in FILES[name] if one.startswith("aiohttp")}
+        assert used <= {"aiohttp", "aiohttp.web", "aiohttp.web_protocol", "aiohttp.http_exceptions"}
+        assert "ClientSession" not in (ROOT / f"{name.replace('.', '/')}.py").read_text()
+
+
+def test_what_stands_around_uses_public_names() -> None:
+    """Command line, demo and sink import the package as a user would."""
+    private = {f"sendoff.{path.stem}" for path in ROOT.glob("_*.py") if path.stem != "__init__"}
+    for name, found in FILES.items():
+        if name.split(".")[0] in PUBLIC_USERS and name != "__main__":
+            assert not {one for one in found if one in private}, name
+
+
+def test_files_are_short() -> None:
+    """A file past 350 lines holds two things; the class that users hold is mostly docstrings."""
+    longer = {
+        module_of(path) for path in ROOT.rglob("*.py") if len(path.read_text().splitlines()) > 350
+    }
+    assert longer <= {"dispatcher"}
+
+
+def test_every_file_says_what_lives_there() -> None:
+    """A file starts with its docstring."""
+    for path in ROOT.rglob("*.py"):
+        assert ast.get_docstring(ast.parse(path.read_text())), path
+
+
+def test_exports_are_sorted_and_whole() -> None:
+    """`__all__` is sorted, and what modules call public is what the package exports."""
+    assert sendoff.__all__ == sorted(sendoff.__all__)
+    for name in sendoff.__all__:
+        assert getattr(sendoff, name).__module__.startswith("sendoff."), name
+    for module in pkgutil.iter_modules(sendoff.__path__):
+        if not module.name.startswith("_") and module.name not in PUBLIC_USERS:
+            exported = getattr(importlib.import_module(f"sendoff.{module.name}"), "__all__", [])
+            assert exported == sorted(exported), module.name
+
+
+def test_importing_the_package_is_cheap() -> None:
+    """`import sendoff` loads no aiohttp, no framework, no command line and no optional package."""
+    code = (
+        "import sys, sendoff; print(*sorted({name.partition('.')[0] for name in sys.modules}"
+        " & {'aiohttp', 'yarl', 'click', 'rich', 'uvloop', 'redis', 'numpy', 'pydantic', 'attrs',"
+        " 'fastapi', 'starlette', 'django', 'flask', 'prometheus_client', 'opentelemetry'}))"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=_environment()
+    )
+    assert result.stdout.strip() == ""
+
+
+def _environment() -> dict[str, str]:
+    import os
+
+    return {**os.environ, "PYTHONPATH": str(ROOT.parent)}

@@ -1,0 +1,118 @@
+"""
+The public surface as a type checker sees it; checked by mypy and pyright, never run.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any, assert_type
+from uuid import uuid4
+
+from sendoff import (
+    Datadog,
+    Destination,
+    DestinationStats,
+    Dispatcher,
+    DroppedEvent,
+    Event,
+    EventRejected,
+    Framing,
+    Freshpaint,
+    HttpDestination,
+    MemoryTransport,
+    Report,
+    Request,
+    Response,
+    Retry,
+    Stats,
+    Transport,
+    Tuning,
+    Verdict,
+)
+from sendoff.destinations.base import Dumps
+
+
+def on_drop(reason: str, events: Sequence[DroppedEvent]) -> None:
+    print(reason, [event.id for event in events])
+
+
+async def calls() -> None:
+    dispatcher = Dispatcher(
+        Datadog(api_key="k", application_id="a", site="us3", framing="ndjson", compression="gzip"),
+        Freshpaint(token="t", rate_limit=None, retry=Retry(attempts=3)),
+        max_queue_bytes=64 * 2**20,
+        max_queue_events=10,
+        overflow="drop_oldest",
+        shutdown_timeout=3,
+        on_drop=on_drop,
+        transport=MemoryTransport(lambda request: Response(202)),
+    )
+    async with dispatcher as same:
+        assert_type(same, Dispatcher)
+        event_id = dispatcher.track(
+            "checkout.completed",
+            user_id="u-1",
+            account_id=7,
+            session_id=uuid4(),
+            properties={"amount": Decimal("9.99"), "customer": {"tier": "premium"}},
+            time=datetime.now(UTC),
+            integrations={"All": False, "Mixpanel": True},
+            to=["datadog"],
+        )
+        assert_type(event_id, str | None)
+        assert_type(dispatcher.identify("u-1", {"plan": "pro"}), str | None)
+        assert_type(dispatcher.enqueue({"event": "x", "properties": {}}, to="datadog"), str | None)
+        assert_type(await dispatcher.flush(timeout=1), Report)
+        assert_type(dispatcher.stats(), Stats)
+        stats = dispatcher.stats().destinations["datadog"]
+        assert_type(stats, DestinationStats)
+        assert_type(stats.submitted, int)
+        assert_type(stats.dropped, Mapping[str, int])
+    await dispatcher.start()
+    report = await dispatcher.aclose(timeout=5.0)
+    assert_type(bool(report), bool)
+    assert_type(report.left, Mapping[str, int])
+
+
+class Warehouse(HttpDestination):
+    """A destination built on the base."""
+
+    def encode(self, event: Event, dumps: Dumps) -> bytes | None:
+        if not event.user_id:
+            raise EventRejected("missing_user", "user_id is required")
+        return dumps({"who": event.user_id})
+
+
+class Bare:
+    """A destination that satisfies the protocol by itself."""
+
+    name = "bare"
+    endpoint = "https://collector.example/v1"
+    tuning = Tuning(max_batch_events=1)
+    framing = Framing()
+
+    def recognizes(self, payload: Mapping[str, Any]) -> bool:
+        return False
+
+    def encode(self, event: Event, dumps: Dumps) -> bytes | None:
+        return dumps(event.name)
+
+    def encode_payload(
+        self, payload: Mapping[str, Any], *, event_id: str, time: float, dumps: Dumps
+    ) -> tuple[bytes, str]:
+        return dumps(payload), event_id
+
+    def request(self, bodies: Sequence[bytes]) -> Request:
+        return Request(self.endpoint, {}, bodies[0])
+
+    def verdict(self, response: Response, now: float) -> Verdict:
+        raise NotImplementedError
+
+
+destinations: list[Destination] = [
+    Datadog.from_env(),
+    Freshpaint.from_env(timeout=3.0),
+    Warehouse(name="w", endpoint="https://collector.example/v1", tuning=Tuning(max_batch_events=1)),
+    Bare(),
+]
+transport: Transport = MemoryTransport()
