@@ -128,14 +128,14 @@ class Host:
         try:
             for lane in self._lanes:
                 lane.attach(self.loop, self._clock, self._transport)
-            await self._transport.open()
-            self._is_ready = True
-            self._tell(self._ready)
+            await self._open()
             await self._serve()
         except asyncio.CancelledError:
             # The loop is going away without `aclose`: one bounded flush, then what is left stays
             # pending.
             self._close_asked.set()
+            if not self._is_ready:
+                await self._open()
             await self._serve()
             raise
         except Exception as exc:  # noqa: BLE001 a transport is somebody's code; nobody awaits this task
@@ -144,6 +144,11 @@ class Host:
             )
         finally:
             await self._finish()
+
+    async def _open(self) -> None:
+        await self._transport.open()
+        self._is_ready = True
+        self._tell(self._ready)
 
     async def _serve(self) -> None:
         """
