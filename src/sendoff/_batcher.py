@@ -163,11 +163,11 @@ class Batcher:
             room -= cost
         return room
 
-    def took(self, now: float) -> None:
+    def took(self, queue: EventQueue, now: float) -> None:
         """
         Notes that a batch was taken: what is left in the queue begins to wait now.
         """
-        self.opened = now
+        self.opened = now if queue else None
 
     def one_by_one(self) -> None:
         """

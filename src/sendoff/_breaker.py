@@ -77,6 +77,7 @@ class Breaker:
         if self.state is not BreakerState.OPEN:
             self.state = BreakerState.CLOSED
             self.failures = 0
+            self._until = -math.inf
 
     def failed(self, *, certain: bool, probe: bool) -> bool:
         """

@@ -13,6 +13,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import anyio
 
@@ -23,7 +24,8 @@ from sendoff._intake import Intake
 from sendoff._narrow import Narrowing
 from sendoff._retry import Backoff, floor_of
 from sendoff._throttle import Throttle
-from sendoff.destinations.base import compressed, verdict_of_failure
+from sendoff.destinations.base import compressed
+from sendoff.destinations.verdicts import verdict_of_failure
 from sendoff.errors import TransportError
 from sendoff.events import Action, DropReason, Request, Verdict
 from sendoff.transports.base import Transport
@@ -173,12 +175,7 @@ class Delivery:
         self._intake.tried(again=part.tries > 1)
         verdict: Verdict | None = None
         perhaps_sent = True
-        unused = [permit]
-
-        def sent() -> None:
-            if unused:  # only once: a second's time later the same permit may be somebody else's
-                self._gate.sent(unused.pop())
-
+        sent = partial(self._gate.sent, permit)
         try:
             with anyio.move_on_after(self._tuning.timeout):
                 response = await self._transport.send(request, sent)
@@ -189,10 +186,7 @@ class Delivery:
             perhaps_sent = exc.perhaps_sent
             verdict = verdict_of_failure(exc.failure)
         finally:
-            if perhaps_sent:
-                sent()
-            elif unused:
-                self._gate.unsent(unused.pop())
+            (self._gate.sent if perhaps_sent else self._gate.unsent)(permit)
             if verdict is not None:
                 self._tell_breaker(verdict, probing)
             if probing:

@@ -80,7 +80,11 @@ def marker(value: object) -> str:
     """
     What stands in for a value that has no JSON form: its type's name, never its content.
     """
-    return f"<unserializable {type(value).__qualname__}>".encode("utf-8", "replace").decode()
+    name: str = _QUALNAME.__get__(type(value))  # a metaclass may have a raising one of its own
+    return f"<unserializable {_text(name)}>"
+
+
+_QUALNAME = type.__dict__["__qualname__"]
 
 
 def _decimal(value: Decimal) -> float | str:
@@ -99,7 +103,13 @@ def _set(value: Iterable[Any]) -> list[Any]:
 
 
 def _attrs(value: Any) -> dict[str, Any]:
-    return {field.name: getattr(value, field.name) for field in type(value).__attrs_attrs__}
+    return {name: getattr(value, name) for name in _field_names(value)}
+
+
+def _field_names(value: Any) -> list[str]:
+    kind = type(value)
+    fields = kind.__attrs_attrs__ if hasattr(kind, "__attrs_attrs__") else dataclasses.fields(kind)
+    return [field.name for field in fields]
 
 
 def _scalar(value: Any) -> Any:
@@ -109,16 +119,16 @@ def _scalar(value: Any) -> Any:
 
 def _is_numpy(value: object, name: str) -> bool:
     numpy = sys.modules.get("numpy")  # never imported for its own sake
-    return numpy is not None and isinstance(value, getattr(numpy, name))
+    return numpy is not None and issubclass(type(value), getattr(numpy, name))
 
 
 def _has(name: str) -> Callable[[object], bool]:
-    # Asked of the type: a mock has every attribute, its type has not.
-    return lambda value: hasattr(type(value), name) and not isinstance(value, type)
+    # Asked of the type: a mock has every attribute and any `__class__`, its type has not.
+    return lambda value: hasattr(type(value), name)
 
 
 def _is(*types: type) -> Callable[[object], bool]:
-    return lambda value: isinstance(value, types)
+    return lambda value: issubclass(type(value), types)
 
 
 EXTRA_TYPES: tuple[tuple[str, Callable[[Any], bool], Callable[[Any], Any], str], ...] = (
@@ -138,6 +148,7 @@ EXTRA_TYPES: tuple[tuple[str, Callable[[Any], bool], Callable[[Any], Any], str],
         lambda v: v.model_dump(),
         "an object",
     ),
+    ("dataclasses", _has("__dataclass_fields__"), _attrs, "an object, all fields"),
     ("attrs classes", _has("__attrs_attrs__"), _attrs, "an object"),
     ("numpy scalars", lambda v: _is_numpy(v, "generic"), _scalar, "the Python value they hold"),
     ("numpy arrays", lambda v: _is_numpy(v, "ndarray"), lambda v: v.tolist(), "an array"),
@@ -176,7 +187,7 @@ class Encoder:
         A value's JSON, in UTF-8, as a bytes object of exact size. Never raises for any value.
         """
         try:
-            body = orjson.dumps(value, _default)
+            body = orjson.dumps(value, _default, orjson.OPT_PASSTHROUGH_DATACLASS)
         except Exception:  # noqa: BLE001 a caller's `model_dump` may raise whatever it likes
             rescue = _Rescue()
             body = orjson.dumps(rescue.plain(value))
@@ -206,25 +217,28 @@ class _Rescue:
         return marker(value)
 
     def _plain(self, value: Any) -> Any:
-        if value is None or isinstance(value, bool):
+        # By the type and its own methods: `__class__` and overridden methods may lie.
+        kind = type(value)
+        if value is None or kind is bool:
             return value
-        if isinstance(value, Enum):
+        if issubclass(kind, Enum):
             return self.plain(value.value)
-        if isinstance(value, str):
-            return _text(value)
-        if isinstance(value, int):
+        if issubclass(kind, str):
+            return _text(str.__str__(value))
+        if issubclass(kind, int):
             # A number beyond 64 bits is lost in most parsers: as a string it survives.
-            number = int(value)
+            number = int.__int__(value)
             return number if MIN_INT <= number <= MAX_INT else str(number)
-        if isinstance(value, float):
+        if issubclass(kind, float):
             return float.__float__(value)
-        if isinstance(value, datetime | date | time):
-            return value.isoformat()
-        if isinstance(value, UUID):
-            return str(value)
-        return self._nested(value)
+        for exact in (datetime, date, time):
+            if issubclass(kind, exact):
+                return _text(exact.isoformat(value))
+        if issubclass(kind, UUID):
+            return UUID.__str__(value)
+        return self._nested(value, kind)
 
-    def _nested(self, value: Any) -> Any:
+    def _nested(self, value: Any, kind: type) -> Any:
         if (
             id(value) in self._ancestors
             or len(self._ancestors) >= MAX_DEPTH
@@ -233,28 +247,36 @@ class _Rescue:
             return self._mark(value)
         self._ancestors.add(id(value))
         try:
-            if isinstance(value, dict):
+            if issubclass(kind, dict):
                 return self._object(value)
-            if isinstance(value, list | tuple):
+            if issubclass(kind, list | tuple):
                 return [self.plain(item) for item in value]
-            if dataclasses.is_dataclass(value) and not isinstance(value, type):
-                names = (field.name for field in dataclasses.fields(value))
-                return self._object({name: _Lazy(value, name) for name in names})
+            if hasattr(kind, "__dataclass_fields__") or hasattr(kind, "__attrs_attrs__"):
+                return self._object({name: _Lazy(value, name) for name in _field_names(value)})
             return self.plain(_default(value))
         finally:
             self._ancestors.discard(id(value))
 
     def _object(self, value: Mapping[Any, Any]) -> dict[str, Any]:
         result: dict[str, Any] = {}
+        meetings: dict[str, int] = {}
         for key, item in list(value.items()):
-            name = self._key(key)
+            name = base = self._key(key)
             while name in result:  # 1 and "1" are two keys; a JSON object holds each name once
-                name += "_"
-            result[name] = self.plain(item.get() if isinstance(item, _Lazy) else item)
+                meetings[base] = meetings.get(base, 1) + 1
+                name = f"{base}_{meetings[base]}"
+            result[name] = self._field(item) if type(item) is _Lazy else self.plain(item)
         return result
 
+    def _field(self, field: _Lazy) -> Any:
+        try:
+            item = field.get()
+        except Exception:  # noqa: BLE001 a property of the caller's object may raise anything
+            return self._mark(field.owner)
+        return self.plain(item)
+
     def _key(self, key: Any) -> str:
-        if key is None or isinstance(key, bool):
+        if key is None or type(key) is bool:
             return {None: "null", True: "true", False: "false"}[key]
         form = self.plain(key)
         if isinstance(form, str):
@@ -267,23 +289,22 @@ class _Lazy:
     A dataclass's field that is not read yet, so that one raising property costs that field only.
     """
 
-    __slots__ = ("_name", "_owner")
+    __slots__ = ("_name", "owner")
 
     def __init__(self, owner: object, name: str) -> None:
-        self._owner = owner
+        self.owner = owner
         self._name = name
 
     def get(self) -> Any:
-        return getattr(self._owner, self._name)
+        return getattr(self.owner, self._name)
 
 
 def _text(value: str) -> str:
     """
     A str with pairs of surrogates joined and lone ones replaced, as UTF-8 has no form for them.
     """
-    text = str.__str__(value)
     try:
-        text.encode()
+        value.encode()
     except UnicodeEncodeError:
-        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-    return text
+        return value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return value

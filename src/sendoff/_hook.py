@@ -7,6 +7,7 @@ Plain but for the callback itself, which one task of the host runs in a worker t
 from __future__ import annotations
 
 import logging
+import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 
@@ -39,9 +40,11 @@ class DropHook:
     def __init__(self, callback: OnDrop, ring: Callable[[], None]) -> None:
         self._callback = callback
         self._ring = ring
-        # All mutable state.
+        # All mutable state, changed under the lock.
+        self._lock = threading.RLock()
         self._backlog: deque[tuple[DropReason, DroppedEvent]] = deque()
         self._bytes = 0
+        self._rung = False  # since the last `deliver`
         self.missed = 0  # given up, but not shown to the callback
         self.failures = 0  # exceptions of the callback's
 
@@ -49,23 +52,30 @@ class DropHook:
         """
         Keeps an event for the callback. Any thread.
         """
-        if len(self._backlog) >= MAX_BACKLOG or self._bytes + len(event.body) > MAX_BACKLOG_BYTES:
-            self.missed += 1
-            return
-        self._bytes += len(event.body)
-        self._backlog.append((reason, event))
-        if len(self._backlog) == 1:
+        with self._lock:
+            size = len(event.body)
+            if len(self._backlog) >= MAX_BACKLOG or self._bytes + size > MAX_BACKLOG_BYTES:
+                self.missed += 1
+                return
+            self._bytes += size
+            self._backlog.append((reason, event))
+            ring, self._rung = not self._rung, True
+        if ring:
             self._ring()
 
     def deliver(self) -> None:
         """
         Shows everything kept to the callback, by reason. Runs in a worker thread; never raises.
         """
-        while self._backlog:
+        while True:
+            with self._lock:
+                backlog, self._backlog = self._backlog, deque()
+                self._bytes = 0
+                self._rung = False
+            if not backlog:
+                return
             groups: dict[DropReason, list[DroppedEvent]] = {}
-            for _ in range(len(self._backlog)):
-                reason, event = self._backlog.popleft()
-                self._bytes -= len(event.body)
+            for reason, event in backlog:
                 groups.setdefault(reason, []).append(event)
             for reason, events in groups.items():
                 try:

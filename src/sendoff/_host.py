@@ -207,7 +207,7 @@ class Host:
 
     async def _finish(self) -> None:
         if self.loop.is_closed():
-            return  # closed under us, and this is the garbage collector: the lanes are elsewhere by now
+            return  # closed under us; this is the garbage collector, and the lanes are elsewhere
         for lane in self._lanes:
             if self._close_timeout is not None and (given_up := lane.abandon()):
                 self.given_up[lane.name] = given_up

@@ -248,7 +248,7 @@ class Lane:
         while room >= 0:
             with self._lock:
                 room = self._batcher.fill(self._queue, batch, room)
-        self._batcher.took(now)
+        self._batcher.took(self._queue, now)
         with self._lock:
             more = len(self._queue) > 0
             if not more and self._lingerer is None and self._somebody_is_free():

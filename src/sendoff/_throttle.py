@@ -12,7 +12,7 @@ that hosts us.
 from __future__ import annotations
 
 import math
-from array import array
+from collections import deque
 
 __all__ = ["Throttle"]
 
@@ -35,7 +35,7 @@ SLACK = 0.020
 
 class Throttle:
     """
-    A ring of the times at which the last `limit` requests were sent.
+    The times at which the last `limit` requests were sent.
 
     Args:
         limit: Requests in a window.
@@ -43,13 +43,12 @@ class Throttle:
     """
 
     def __init__(self, limit: int, window: float = WINDOW + GUARD) -> None:
-        self._limit = limit
         self._window = window
         self._spacing = window / (limit * SPREAD)
-        # All mutable state. A slot holds the time of its last send; inf while its request is still
-        # to be sent.
-        self._sent = array("d", [-math.inf]) * limit
-        self._next = 0
+        # All mutable state. A slot is in `_sent`, in order, or out with a permit.
+        self._sent = deque([-math.inf] * limit)  # when each slot's last request was sent
+        self._out: set[int] = set()  # permits whose requests are still to be sent
+        self._permits = 0  # given so far
         self._paced = -math.inf  # when the next send would be due at an even pace
 
     def resume(self, now: float) -> None:
@@ -58,20 +57,18 @@ class Throttle:
 
         What the last loop was about to send counts as sent now; times from the future are void.
         """
-        for slot, moment in enumerate(self._sent):
-            if moment == math.inf:
-                self._sent[slot] = now
-            elif moment > now:
-                self._sent[slot] = -math.inf
+        past = sorted(moment if moment <= now else -math.inf for moment in self._sent)
+        self._sent = deque(past + [now] * len(self._out))
+        self._out.clear()
         self._paced = min(self._paced, now)
 
     def wait(self, now: float) -> float:
         """
-        Seconds until a request may be sent: 0 for now, inf while that depends on a request still to
-        be sent.
+        Seconds until a request may be sent: 0 for now, inf while all slots are out.
         """
-        due = max(self._sent[self._next] + self._window, self._paced - SLACK)
-        return max(0.0, due - now)
+        if not self._sent:
+            return math.inf
+        return max(0.0, self._sent[0] + self._window - now, self._paced - SLACK - now)
 
     def acquire(self, now: float) -> int:
         """
@@ -83,24 +80,27 @@ class Throttle:
         Returns:
             The permit, to be given to `sent` or `unsent`; or -1 if it is too early.
         """
-        slot = self._next
-        if self._sent[slot] + self._window > now or self._paced - SLACK > now:
+        if self.wait(now) > 0.0:
             return -1
-        self._paced = (self._paced if self._paced > now else now) + self._spacing
-        self._sent[slot] = math.inf
-        self._next = slot + 1 if slot + 1 < self._limit else 0
-        return slot
+        self._sent.popleft()
+        self._paced = (max(now, self._paced)) + self._spacing
+        permit = self._permits
+        self._permits = permit + 1
+        self._out.add(permit)
+        return permit
 
     def sent(self, permit: int, now: float) -> None:
         """
-        Notes that a permit's request has left. A later call for the same permit is ignored.
+        Notes that a permit's request has left. A later word on the same permit is ignored.
         """
-        if self._sent[permit] == math.inf:
-            self._sent[permit] = now
+        if permit in self._out:
+            self._out.discard(permit)
+            self._sent.append(now)
 
     def unsent(self, permit: int) -> None:
         """
         Gives a permit back whose request has certainly not left.
         """
-        if self._sent[permit] == math.inf:
-            self._sent[permit] = -math.inf
+        if permit in self._out:
+            self._out.discard(permit)
+            self._sent.appendleft(-math.inf)

@@ -28,7 +28,8 @@ from sendoff._hook import DropHook, OnDrop
 from sendoff._host import Host
 from sendoff._intake import Intake
 from sendoff._lane import Lane
-from sendoff.destinations.base import Destination, insert_id_of
+from sendoff.destinations.base import Destination
+from sendoff.destinations.checks import insert_id_of
 from sendoff.errors import EventRejected, OptionError
 from sendoff.events import Event
 from sendoff.observers import LogDamper, Report, Stats

@@ -2,7 +2,7 @@
 Everything that sendoff raises, as one tree; nothing here ever reaches the caller of `track`.
 
     SendoffError
-    ├── OptionError      an option is wrong: the caller's fault, raised at construction; a ValueError
+    ├── OptionError      an option is wrong: the caller's fault; a ValueError, at construction
     ├── EventRejected    an event cannot be taken: raised by a destination, counted by its lane
     └── TransportError   no answer came: raised by a transport, turned into a verdict by the lane
 """
@@ -44,7 +44,7 @@ class TransportError(SendoffError):
     A request got no answer.
 
     Args:
-        failure: A short stable word, a key of the table of failures in `sendoff.destinations.base`.
+        failure: A short stable word, a key of `FAILURES` in `sendoff.destinations.verdicts`.
         perhaps_sent: False only when the vendor cannot have seen the request.
     """
 

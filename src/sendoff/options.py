@@ -8,6 +8,7 @@ its reason.
 from __future__ import annotations
 
 import math
+import sys
 from dataclasses import dataclass, field
 from typing import Literal
 from urllib.parse import urlsplit
@@ -101,10 +102,21 @@ def check_number(
     if most != math.inf:
         limit += f" and at most {most:,}"
     types = (int,) if whole else (int, float)
-    if isinstance(value, bool) or not isinstance(value, types) or not math.isfinite(value):
-        raise OptionError(f"{option} must be {limit}, not {value!r}")
-    if value < least or value > most or (above and value == least):
-        raise OptionError(f"{option} must be {limit}, not {value!r}")
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, types)
+        or not least <= value <= most  # false for NaN, and no overflow for a huge int
+        or value > sys.float_info.max
+        or (above and value == least)
+    ):
+        raise OptionError(f"{option} must be {limit}, not {_shown(value)}")
+
+
+def _shown(value: object) -> str:
+    text = repr(value) if isinstance(value, bool | float | str | None) else type(value).__name__
+    if isinstance(value, int) and abs(value) < 10**15:
+        text = repr(value)
+    return text
 
 
 def check_choice(option: str, value: object, choices: tuple[object, ...]) -> None:
@@ -145,16 +157,19 @@ def check_url(option: str, value: object) -> None:
     Raises:
         OptionError: The message names the option and the limit.
     """
-    check_text(option, value)
+    # The value is never printed: people put credentials into URLs.
+    check_text(option, value, secret=True)
     try:
         parts = urlsplit(str(value))
         port = parts.port
-    except ValueError as exc:
-        raise OptionError(f"{option} must be an http or https URL: {exc}") from exc
-    if parts.scheme not in ("http", "https") or not parts.hostname or port == 0:
-        raise OptionError(f"{option} must be an absolute http or https URL, not {value!r}")
+    except ValueError:
+        raise OptionError(f"{option} must be an http or https URL, and is none") from None
     if parts.username is not None or parts.password is not None:
         raise OptionError(f"{option} must not carry credentials")
+    if parts.scheme not in ("http", "https") or not parts.hostname or port == 0:
+        raise OptionError(f"{option} must be an absolute http or https URL")
+    if any(char.isspace() for char in str(value)):
+        raise OptionError(f"{option} must be an http or https URL without blanks")
     if parts.fragment:
         raise OptionError(f"{option} must not carry a fragment")
 

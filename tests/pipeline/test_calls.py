@@ -10,9 +10,9 @@ import logging
 import threading
 
 import pytest
-from virtual import Vendors, datadog, dispatcher, events_of, fates, freshpaint, now, run
 
 from sendoff import Datadog, Dispatcher, Freshpaint, OptionError
+from virtual import Vendors, datadog, dispatcher, events_of, fates, freshpaint, now, run
 
 
 def test_one_call_reaches_both_vendors() -> None:

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from virtual import Vendors, datadog, dispatcher, events_of, fates, freshpaint, now, run
 
 from sendoff import Dispatcher, Request, Response, Retry, TransportError
+from virtual import Vendors, datadog, dispatcher, events_of, fates, freshpaint, now, run
 
 ONCE = Retry(attempts=1)
 

@@ -9,9 +9,9 @@ import threading
 from collections.abc import Sequence
 
 import pytest
-from virtual import Vendors, datadog, dispatcher, fates, freshpaint, now, run
 
 from sendoff import DroppedEvent, Response, Retry
+from virtual import Vendors, datadog, dispatcher, fates, freshpaint, now, run
 
 
 async def hang() -> int:
@@ -253,9 +253,7 @@ def test_what_a_close_leaves_is_offered_to_on_drop() -> None:
     vendors = Vendors(lambda request, events: Response(503, {"retry-after": "100"}))
 
     async def main() -> None:
-        d = dispatcher(
-            vendors, freshpaint(), on_drop=lambda reason, events: shown.extend(events)
-        )
+        d = dispatcher(vendors, freshpaint(), on_drop=lambda reason, events: shown.extend(events))
         for n in range(5):
             d.track("x", user_id="u", insert_id=f"e-{n}")
         report = await d.aclose(timeout=0.2)

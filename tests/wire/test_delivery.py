@@ -31,9 +31,7 @@ def sink(process: SinkProcess) -> SinkProcess:
 
 def datadog(sink: SinkProcess, **options: Any) -> Datadog:
     options = {"flush_interval": 0.05, "retry": FAST, "id_attribute": "insert_id", **options}
-    return Datadog(
-        api_key="key", application_id="app", endpoint=sink.datadog_endpoint, **options
-    )
+    return Datadog(api_key="key", application_id="app", endpoint=sink.datadog_endpoint, **options)
 
 
 def freshpaint(sink: SinkProcess, **options: Any) -> Freshpaint:
@@ -114,9 +112,7 @@ def test_large_batches_over_a_socket(sink: SinkProcess) -> None:
     async def main() -> None:
         async with Dispatcher(datadog(sink, flush_interval=5.0)) as dispatcher:
             for number in range(15_000):
-                dispatcher.track(
-                    "x", user_id="u", properties={"n": number, "text": "x" * 900}
-                )
+                dispatcher.track("x", user_id="u", properties={"n": number, "text": "x" * 900})
             assert await dispatcher.flush()
             assert dispatcher.stats().destinations["datadog"].delivered == 15_000
 

@@ -54,8 +54,10 @@ def run(sink: SinkProcess, code: str) -> subprocess.CompletedProcess[str]:
         ("async def main():\n    burst()\n    await dispatcher.aclose()\nasyncio.run(main())", 1),
         ("burst()\nasync def main():\n    burst()\nfor _ in range(3): asyncio.run(main())", 4),
         (
-            "async def main():\n    burst()\n    await asyncio.sleep(0)\n    sys.exit(3)\n"
-            "asyncio.run(main())",
+            (
+                "async def main():\n    burst()\n    await asyncio.sleep(0)\n    sys.exit(3)\n"
+                "asyncio.run(main())"
+            ),
             1,
         ),
     ],

@@ -13,9 +13,8 @@ import os
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from sendoff.destinations.base import (
-    Dumps,
-    HttpDestination,
+from sendoff.destinations.base import Dumps, HttpDestination
+from sendoff.destinations.checks import (
     epoch_seconds,
     event_name,
     object_of,
@@ -236,7 +235,8 @@ class Datadog(HttpDestination):
         for field in (*IDENTITIES, "application", "event"):
             inner = rest.get(field)
             if field in body and isinstance(inner, Mapping):
-                body[field] = {**inner, **body[field]}
+                # The vendor's first: of two keys that are equal as text, the first keeps its name.
+                body[field] = {**body[field], **without(frozenset(body[field]), inner)}
                 del rest[field]
         body.update(without(self._reserved, rest))
 

@@ -14,9 +14,8 @@ from collections.abc import Mapping
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any
 
-from sendoff.destinations.base import (
-    Dumps,
-    HttpDestination,
+from sendoff.destinations.base import Dumps, HttpDestination
+from sendoff.destinations.checks import (
     epoch_seconds,
     event_name,
     insert_id_of,
@@ -102,9 +101,10 @@ class Freshpaint(HttpDestination):
 
     def recognizes(self, payload: Mapping[str, Any]) -> bool:
         """
-        Whether a body's ``event`` is text, or it has ``properties``.
+        Whether a body's ``event`` is text, or it has ``properties`` and no other kind of event.
         """
-        return isinstance(payload.get("event"), str) or "properties" in payload
+        event = payload.get("event")
+        return isinstance(event, str) or ("properties" in payload and event is None)
 
     def encode(self, event: Event, dumps: Dumps) -> bytes | None:
         """

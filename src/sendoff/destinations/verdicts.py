@@ -1,0 +1,187 @@
+"""
+The one table of verdicts: what every status, and every way to get no answer, means for the events.
+
+Plain, and total: whatever a vendor, a proxy or a portal sends back has a verdict, and reading it
+never raises. The documents' table is made from this one.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+from typing import NamedTuple
+
+from sendoff.events import Action, Response, Verdict
+
+__all__ = ["FAILURES", "STATUSES", "verdict_of_failure", "verdict_of_response"]
+
+DETAIL_LENGTH = 200
+"""Characters of a vendor's own words that go into a log line."""
+
+
+class Row(NamedTuple):
+    """
+    One row of the table: an answer or a failure, what the lane does, the word for it, and why.
+    """
+
+    key: str
+    action: Action
+    reason: str
+    why: str
+
+
+STATUSES: tuple[Row, ...] = (
+    Row(
+        "2xx",
+        Action.DELIVERED,
+        "delivered",
+        "the intake has it; if the body is an HTML page, as 5xx",
+    ),
+    Row("3xx", Action.HOLD, "redirect", "redirects are never followed with credentials"),
+    Row("400", Action.NARROW, "bad_request", "an event is at fault; the rest of its batch is not"),
+    Row("401", Action.HOLD, "unauthorized", "the key is missing or unknown"),
+    Row("402", Action.HOLD, "payment_required", "the account is at fault, not the events"),
+    Row("403", Action.HOLD, "forbidden", "the key is wrong, or a gateway does not know the path"),
+    Row("404", Action.HOLD, "not_found", "the URL is wrong"),
+    Row("405", Action.HOLD, "not_found", "the URL is wrong"),
+    Row("407", Action.HOLD, "proxy_auth", "a proxy wants credentials"),
+    Row("408", Action.RETRY, "request_timeout", "documented by Datadog as worth a retry"),
+    Row("413", Action.SPLIT, "too_large", "the body is above the intake's limit"),
+    Row("415", Action.HOLD, "unsupported_media", "framing or compression is not taken"),
+    Row("421", Action.RETRY, "misdirected", "a fresh connection may reach the right server"),
+    Row("423", Action.RETRY, "locked", "passing"),
+    Row("425", Action.RETRY, "too_early", "passing"),
+    Row(
+        "429",
+        Action.RETRY,
+        "too_many_requests",
+        "documented by both vendors' side as worth a retry",
+    ),
+    Row("4xx", Action.NARROW, "refused", "an event is at fault; the rest of its batch is not"),
+    Row("5xx", Action.RETRY, "server_error", "passing"),
+    Row("other", Action.RETRY, "bad_answer", "no final status: not an answer of the intake's"),
+)
+"""Every HTTP status. An exact row wins over its class."""
+
+FAILURES: tuple[Row, ...] = (
+    Row("resolve", Action.RETRY, "resolve", "the host's name has no address now; not sent"),
+    Row("connect", Action.RETRY, "connect", "refused or unreachable; not sent"),
+    Row("tls", Action.HOLD, "tls", "the certificate does not verify; not sent"),
+    Row(
+        "disconnected",
+        Action.RETRY,
+        "disconnected",
+        "closed before an answer; perhaps sent; first retry at once",
+    ),
+    Row("timeout", Action.RETRY, "timeout", "no answer within `timeout`; perhaps sent"),
+    Row("bad_answer", Action.RETRY, "bad_answer", "what came back is not HTTP; perhaps sent"),
+)
+"""Every way to get no answer."""
+
+_ROW_OF_STATUS = {row.key: row for row in STATUSES}
+_ROW_OF_FAILURE = {row.key: row for row in FAILURES}
+
+
+def row_of_status(status: int) -> Row:
+    """
+    The table's row for a status.
+    """
+    row = _ROW_OF_STATUS.get(str(status)) or _ROW_OF_STATUS.get(f"{status // 100}xx")
+    return row or _ROW_OF_STATUS["other"]
+
+
+def verdict_of_failure(failure: str) -> Verdict:
+    """
+    What a request without an answer means.
+
+    Args:
+        failure: A key of `FAILURES`.
+    """
+    row = _ROW_OF_FAILURE[failure]
+    return Verdict(row.action, row.reason, row.why, at_once=failure == "disconnected")
+
+
+DELIVERED = Verdict(Action.DELIVERED, "delivered")
+
+
+def verdict_of_response(response: Response, now: float) -> Verdict:
+    """
+    What an answer means, by the table, with the server's wish for a pause and its own words.
+    """
+    row = row_of_status(response.status)
+    if row.action is Action.DELIVERED:
+        if not _is_html(response.body):
+            return DELIVERED
+        # A captive portal or a proxy's page under a 200: the intake has not seen the events.
+        return Verdict(Action.RETRY, "html_answer", f"{response.status} with an HTML page")
+    return Verdict(
+        row.action,
+        row.reason,
+        f"{response.status} {_own_words(response.body)}".rstrip(),
+        retry_after=_retry_after(response.headers, now),
+    )
+
+
+def _is_html(body: bytes) -> bool:
+    if body[:1] not in (b"<", b" ", b"\t", b"\n", b"\r", b"\xef"):
+        return False
+    start = body.lstrip(b"\xef\xbb\xbf \r\n\t")[:14].lower()
+    return start.startswith((b"<!doctype html", b"<html"))
+
+
+def _own_words(body: bytes) -> str:
+    """
+    The vendor's structured errors, ``{"errors":[{"title", "detail", "status"}]}``, every part
+    optional, on one line.
+    """
+    try:
+        errors = json.loads(body)["errors"]
+        words = [
+            ": ".join(str(error[part]) for part in ("title", "detail") if error.get(part))
+            if isinstance(error, dict)
+            else str(error)
+            for error in errors
+        ]
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return ""
+    text = "; ".join(filter(None, words))[:DETAIL_LENGTH]
+    return "".join(char if char.isprintable() else " " for char in text)
+
+
+def _retry_after(headers: Mapping[str, str], now: float) -> float | None:
+    """
+    Seconds that a server asks to wait: ``Retry-After`` as seconds or as a date, else
+    ``X-RateLimit-Reset``.
+    """
+    text = headers.get("retry-after", "").strip()
+    if text:
+        seconds = _seconds(text)
+        if seconds is not None:
+            return seconds
+        wanted = _instant(text)
+        if wanted is not None:
+            # Against the server's own clock where it shows it: ours may be off.
+            sent = _instant(headers.get("date", ""))
+            return max(0.0, wanted - (now if sent is None else sent))
+    seconds = _seconds(headers.get("x-ratelimit-reset", ""))
+    if seconds is not None and seconds > 1e9:  # an instant, not a span
+        return max(0.0, seconds - now)
+    return seconds
+
+
+def _instant(text: str) -> float | None:
+    try:
+        moment = parsedate_to_datetime(text)
+        # An HTTP date is in UTC, whatever it says of a zone.
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, TypeError, OverflowError):
+        return None
+
+
+def _seconds(text: str) -> float | None:
+    digits = text.strip()
+    if not digits.replace(".", "", 1).isdigit() or not digits.isascii() or len(digits) > 20:
+        return None
+    return float(digits)

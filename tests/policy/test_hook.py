@@ -1,0 +1,154 @@
+"""The way of given-up events to `on_drop`: each shown once, by reason, in bounded memory."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+
+import pytest
+
+from sendoff import DroppedEvent, DropReason
+from sendoff._hook import MAX_BACKLOG, MAX_BACKLOG_BYTES, DropHook
+
+OVERFLOW, REFUSED = DropReason.OVERFLOW, DropReason.REFUSED
+
+
+def dropped(number, body=b"{}"):
+    return DroppedEvent(f"id-{number}", "datadog", body)
+
+
+class Seen:
+    """A callback that keeps what it sees, and a bell that counts."""
+
+    def __init__(self):
+        self.calls, self.rings = [], 0
+
+    def __call__(self, reason, events):
+        self.calls.append((reason, [event.id for event in events]))
+
+    def ring(self):
+        self.rings += 1
+
+
+@pytest.fixture
+def seen():
+    return Seen()
+
+
+@pytest.fixture
+def hook(seen):
+    return DropHook(seen, seen.ring)
+
+
+def test_events_come_by_reason_and_in_order(hook, seen):
+    """One call for each reason, with everything given up for it; the reason is a plain str."""
+    for number, reason in enumerate([OVERFLOW, REFUSED, OVERFLOW]):
+        hook.offer(reason, dropped(number))
+    hook.deliver()
+    assert seen.calls == [("overflow", ["id-0", "id-2"]), ("refused", ["id-1"])]
+    assert {type(reason) for reason, _ in seen.calls} == {str}
+
+
+def test_nothing_comes_twice(hook, seen):
+    """What was shown is gone; without anything new nobody is called."""
+    hook.offer(OVERFLOW, dropped(1))
+    hook.deliver()
+    hook.deliver()
+    assert seen.calls == [("overflow", ["id-1"])]
+
+
+def test_the_bell_rings_for_the_first_of_a_backlog(hook, seen):
+    """Once is enough until somebody looks; after that, once again."""
+    rings = []
+    for number in range(3):
+        hook.offer(OVERFLOW, dropped(number))
+        rings.append(seen.rings)
+    hook.deliver()
+    hook.offer(OVERFLOW, dropped(3))
+    assert (rings, seen.rings) == ([1, 1, 1], 2)
+
+
+class Interrupted(deque):
+    """A deque at whose `append` another thread, or a signal handler, gives an event up as well."""
+
+    def __init__(self, interrupt):
+        super().__init__()
+        self._interrupt = interrupt
+
+    def append(self, item):
+        super().append(item)
+        interrupt, self._interrupt = self._interrupt, lambda: None
+        interrupt()
+
+
+def test_the_bell_rings_although_two_threads_offer_at_once(hook, seen):
+    """Any thread may offer: with two at the same moment somebody must still be told."""
+    hook._backlog = Interrupted(lambda: hook.offer(OVERFLOW, dropped(2)))
+    hook.offer(OVERFLOW, dropped(1))
+    assert seen.rings >= 1
+
+
+def test_what_is_given_up_during_the_callback_is_shown_too(seen):
+    """A callback that causes another drop sees it in the same visit."""
+
+    def callback(reason, events):
+        seen(reason, events)
+        if len(seen.calls) == 1:
+            hook.offer(REFUSED, dropped(2))
+
+    hook = DropHook(callback, seen.ring)
+    hook.offer(OVERFLOW, dropped(1))
+    hook.deliver()
+    assert seen.calls == [("overflow", ["id-1"]), ("refused", ["id-2"])]
+
+
+def test_a_slow_callback_costs_bounded_memory(hook, seen):
+    """Beyond 10,000 events the rest is only counted, and shown events make room again."""
+    for number in range(MAX_BACKLOG + 5):
+        hook.offer(OVERFLOW, dropped(number))
+    assert hook.missed == 5
+    hook.deliver()
+    hook.offer(OVERFLOW, dropped("late"))
+    hook.deliver()
+    assert [len(events) for _, events in seen.calls] == [MAX_BACKLOG, 1]
+    assert hook.missed == 5
+
+
+def test_large_events_are_bounded_by_their_bytes(hook, seen):
+    """16 MiB of bodies, also over many rounds; an event that does not fit lets a smaller one by."""
+    half = bytes(MAX_BACKLOG_BYTES // 2)
+    for round_ in range(3):
+        for number in range(3):
+            hook.offer(OVERFLOW, dropped(number, half))
+        assert hook.missed == round_ + 1
+        hook.deliver()
+    hook.offer(OVERFLOW, dropped(0, half))
+    hook.offer(OVERFLOW, dropped(1, half + b"x"))
+    hook.offer(OVERFLOW, dropped(2))
+    hook.deliver()
+    assert seen.calls[-1] == ("overflow", ["id-0", "id-2"])
+
+
+def test_a_callback_that_raises_is_contained(caplog):
+    """Other reasons are still shown; one log line, without the events; the rest is counted."""
+    calls = []
+
+    def callback(reason, events):
+        calls.append(reason)
+        raise ValueError("s3cret")
+
+    hook = DropHook(callback, lambda: None)
+    with caplog.at_level(logging.DEBUG, "sendoff"):
+        for _ in range(2):
+            hook.offer(OVERFLOW, dropped(1, b"s3cret"))
+            hook.offer(REFUSED, dropped(2, b"s3cret"))
+            hook.deliver()
+    assert (calls, hook.failures) == (["overflow", "refused"] * 2, 4)
+    assert [record.getMessage() for record in caplog.records] == [
+        "on_drop raised ValueError; further ones are only counted"
+    ]
+
+
+def test_a_dropped_event_hides_its_body():
+    """It holds the caller's data, and often a token."""
+    assert repr(dropped(1, b"s3cret")) == "DroppedEvent(id='id-1', destination='datadog')"

@@ -1,0 +1,164 @@
+"""What users see: a ledger that cannot contradict itself, a report, and damped log lines."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sendoff import DestinationStats, DropReason, Report
+from sendoff._ledger import Ledger
+from sendoff._queue import EventQueue
+from sendoff.observers import LOG_INTERVAL, LogDamper
+
+QUICK = settings(derandomize=True, deadline=None, max_examples=150)
+COUNT = st.integers(0, 10**9)
+
+
+@QUICK
+@given(
+    delivered=COUNT,
+    rejections=st.dictionaries(st.text(max_size=5), COUNT, max_size=4),
+    dropped=st.dictionaries(st.sampled_from([str(reason) for reason in DropReason]), COUNT),
+    dead_lettered=COUNT,
+    pending=COUNT,
+)
+def test_submitted_is_the_sum_of_the_fates(delivered, rejections, dropped, dead_lettered, pending):
+    """Delivered, rejected, dropped, dead-lettered and pending; nothing else counts."""
+    stats = DestinationStats(
+        delivered=delivered,
+        rejections=rejections,
+        dropped=dropped,
+        dead_lettered=dead_lettered,
+        pending=pending,
+        pending_bytes=7,
+        in_flight=7,
+        requests=7,
+        retries=7,
+        marked_fields=7,
+        state="closed",
+    )
+    assert stats.rejected == sum(rejections.values())
+    assert stats.submitted == (
+        delivered + sum(rejections.values()) + sum(dropped.values()) + dead_lettered + pending
+    )
+
+
+def test_a_ledgers_snapshot_shows_the_queue_and_stays():
+    """Counts of this instant; what happens later does not show, and nobody can change it."""
+    ledger = Ledger()
+    queue = EventQueue(max_events=10, max_bytes=100, overflow="drop_newest")
+    for name in "abc":
+        queue.push(b"12345", name)
+    queue.pop()
+    ledger.delivered = 4
+    ledger.rejections["invalid_event"] += 2
+    ledger.dropped[DropReason.OVERFLOW] += 1
+    stats = ledger.snapshot(queue, marked_fields=6, state="open")
+    ledger.rejections["invalid_event"] += 1
+    ledger.dropped[DropReason.REFUSED] += 1
+    queue.pop()
+    assert dataclasses.asdict(dataclasses.replace(stats, rejections={}, dropped={})) == {
+        "delivered": 4,
+        "rejections": {},
+        "dropped": {},
+        "dead_lettered": 0,
+        "pending": 3,
+        "pending_bytes": 15,
+        "in_flight": 1,
+        "requests": 0,
+        "retries": 0,
+        "marked_fields": 6,
+        "state": "open",
+    }
+    assert (dict(stats.rejections), dict(stats.dropped)) == ({"invalid_event": 2}, {"overflow": 1})
+    assert stats.submitted == 4 + 2 + 1 + 3
+    with pytest.raises(TypeError):
+        stats.dropped["overflow"] = 0
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        stats.delivered = 0
+
+
+@pytest.mark.parametrize(("left", "truth"), [({}, True), ({"datadog": 1}, False)])
+def test_a_report_is_truthy_when_nothing_is_left(left, truth):
+    """`if await dispatcher.flush():` reads as it should."""
+    assert bool(Report(left, 0.1)) is truth
+
+
+# --- damped log lines -----------------------------------------------------------------------------
+
+
+def test_the_first_line_goes_at_once():
+    """An outage shows in the log when it begins."""
+    assert LogDamper().admit("overflow", 1e6) == 0
+
+
+def test_one_line_of_a_kind_a_minute():
+    """The others are counted, and the next line tells how many they were."""
+    damper = LogDamper()
+    admitted = {now: damper.admit("x", float(now)) for now in range(0, 200, 10)}
+    assert {now: held for now, held in admitted.items() if held is not None} == {
+        0: 0,
+        60: 5,
+        120: 5,
+        180: 5,
+    }
+
+
+def test_kinds_do_not_silence_each_other():
+    """A new fault is not hidden by an old one."""
+    damper = LogDamper()
+    assert [damper.admit(kind, 0.0) for kind in "abab"] == [0, 0, None, None]
+
+
+def test_a_handler_that_logs_again_ends():
+    """The time is noted before the line is written: what the line itself causes stays silent."""
+    damper = LogDamper()
+    lines = []
+
+    def log():
+        if damper.admit("x", 0.0) is not None:
+            lines.append("line")
+            log()
+
+    log()
+    assert lines == ["line"]
+
+
+@QUICK
+@given(
+    moments=st.lists(st.tuples(st.floats(0.0, 30.0), st.sampled_from("abc")), max_size=80),
+    interval=st.sampled_from([LOG_INTERVAL, 5.0]),
+)
+def test_lines_are_rare_and_none_is_uncounted(moments, interval):
+    """Two lines of a kind are an interval apart, and every line is either written or counted."""
+    damper, now, written, counted, asked = LogDamper(interval), 0.0, {}, 0, 0
+    waiting = dict.fromkeys("abc", 0)
+    for gap, kind in moments:
+        now += gap
+        asked += 1
+        held = damper.admit(kind, now)
+        if held is None:
+            waiting[kind] += 1
+            assert now - written[kind] < interval
+        else:
+            assert held == waiting[kind]
+            waiting[kind] = 0
+            counted += 1 + held
+            assert kind not in written or now - written[kind] >= interval
+            written[kind] = now
+    assert counted + sum(waiting.values()) == asked
+
+
+def test_a_total_outage_is_a_few_lines():
+    """A thousand events a second for a minute, two kinds of trouble: two lines, then two more."""
+    damper = LogDamper()
+    lines = [
+        kind
+        for tick in range(60_500)
+        for kind in ("overflow", "verdict server_error")
+        if damper.admit(kind, tick / 1_000) is not None
+    ]
+    assert len(lines) == 4
