@@ -163,7 +163,10 @@ def types() -> str:
         ("str, int, float, bool, None, dict, list, tuple", "as JSON has them"),
         ("NaN and infinities", "`null`: JSON has no such numbers"),
         ("int beyond 64 bits", "a string: as a number most parsers would round it"),
-        ("str with lone surrogates", "these become U+FFFD, pairs are joined: UTF-8 has no such thing"),
+        (
+            "str with lone surrogates",
+            "these become U+FFFD, pairs are joined: UTF-8 has no such thing",
+        ),
         ("keys that are no str", "their own form as text; `_` is added where two would be equal"),
         ("datetime, date, time", "an ISO 8601 string"),
         ("UUID", "a string"),
@@ -192,7 +195,10 @@ def statistics() -> str:
         + table(
             ("attribute", "meaning"),
             [
-                ("`submitted`", "Events that calls meant for this destination: the sum of all fates."),
+                (
+                    "`submitted`",
+                    "Events that calls meant for this destination: the sum of all fates.",
+                ),
                 ("`rejected`", "Events not taken at the call: the sum of `rejections`."),
                 *(
                     (f"`{name}`", text)
@@ -220,7 +226,9 @@ def calls() -> str:
         method = getattr(sendoff.Dispatcher, name)
         doc = inspect.cleandoc(method.__doc__)
         words = "await " if inspect.iscoroutinefunction(method) else ""
-        parts.append(f"\n## `{words}{name}`\n\n{doc.split('Args:')[0].split('Returns:')[0].strip()}\n")
+        parts.append(
+            f"\n## `{words}{name}`\n\n{doc.split('Args:')[0].split('Returns:')[0].strip()}\n"
+        )
         arguments = section(method.__doc__, "Args")
         if arguments:
             defaults = inspect.signature(method).parameters

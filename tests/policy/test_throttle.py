@@ -179,6 +179,17 @@ def test_a_second_sent_is_ignored():
     assert throttle.wait(0.1) == pytest.approx(WINDOW + GUARD)
 
 
+def test_a_late_word_is_not_taken_for_another_requests():
+    """Long after its window, a word on an old permit says nothing about the next one."""
+    throttle = Throttle(1)
+    old = throttle.acquire(0.0)
+    throttle.sent(old, 0.0)
+    throttle.acquire(2.0)
+    throttle.sent(old, 2.0)
+    throttle.unsent(old)
+    assert throttle.wait(9.0) == math.inf
+
+
 def test_a_sent_after_unsent_is_ignored():
     """What was given back stays given back."""
     throttle = Throttle(1)
