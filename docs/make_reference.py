@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import itertools
 import re
 import sys
 from collections.abc import Callable, Iterable
@@ -79,7 +80,7 @@ def member_docs(enum: type) -> dict[str, str]:
     """
     body = ast.parse(inspect.getsource(enum)).body[0].body  # type: ignore[attr-defined]
     docs: dict[str, str] = {}
-    for node, after in zip(body, body[1:], strict=False):
+    for node, after in itertools.pairwise(body):
         if isinstance(node, ast.Assign) and isinstance(after, ast.Expr):
             docs[node.targets[0].id] = " ".join(after.value.value.split())  # type: ignore[attr-defined]
     return docs
