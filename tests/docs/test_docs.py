@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+import sendoff
 from sendoff.sink import SinkProcess
 
 ROOT = Path(__file__).parents[2]
@@ -126,7 +127,7 @@ def test_the_reference_is_made_from_the_code(page: str) -> None:
 def test_every_reason_for_a_rejection_is_in_the_reference() -> None:
     """What the source can reject with is in the table, and the table has nothing else."""
     words: set[str] = set()
-    for path in (ROOT / "src/sendoff").rglob("*.py"):
+    for path in Path(sendoff.__file__).parent.rglob("*.py"):
         text = path.read_text()
         if "sink" not in path.parts:
             words |= set(re.findall(r'(?:EventRejected|reject)\(\s*"(\w+)"', text))
