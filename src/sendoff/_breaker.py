@@ -43,6 +43,7 @@ class Breaker:
         self.state = BreakerState.CLOSED
         self.failures = 0  # in a row
         self._until = -math.inf
+        self._probe = -1  # the permit of the last probe
 
     def wait(self, now: float) -> float:
         """
@@ -60,24 +61,39 @@ class Breaker:
         """
         return 0.0 if self.state is BreakerState.CLOSED else max(0.0, self._until - now)
 
-    def enter(self) -> None:
+    def enter(self, permit: int) -> None:
         """
         Notes that a request goes out after `wait` said 0: behind an open breaker it is the probe.
+
+        Args:
+            permit: What tells this request from all others.
         """
         if self.state is BreakerState.OPEN:
             self.state = BreakerState.HALF_OPEN
+            self._probe = permit
 
-    def succeeded(self) -> None:
+    def is_probe(self, permit: int) -> bool:
+        """
+        Whether a request is the probe that is waited for, and not one of an earlier pause.
+        """
+        return self.state is BreakerState.HALF_OPEN and self._probe == permit
+
+    def succeeded(self) -> bool:
         """
         The vendor answered as one that works.
 
         While the breaker is open this is an answer to a request from before: the pause stands, as
         the vendor may have asked for it.
+
+        Returns:
+            Whether the breaker is closed.
         """
-        if self.state is not BreakerState.OPEN:
-            self.state = BreakerState.CLOSED
-            self.failures = 0
-            self._until = -math.inf
+        if self.state is BreakerState.OPEN:
+            return False
+        self.state = BreakerState.CLOSED
+        self.failures = 0
+        self._until = -math.inf
+        return True
 
     def failed(self, *, certain: bool, probe: bool) -> bool:
         """

@@ -167,7 +167,6 @@ class Delivery:
         Waits for leave, sends once, judges what comes back, and tells the breaker.
         """
         permit = await self._gate.enter()
-        probing = self._breaker.state is BreakerState.HALF_OPEN
         now = self._clock()
         if part.started is None:
             part.started = now
@@ -187,6 +186,7 @@ class Delivery:
             verdict = verdict_of_failure(exc.failure)
         finally:
             (self._gate.sent if perhaps_sent else self._gate.unsent)(permit)
+            probing = self._breaker.is_probe(permit)
             if verdict is not None:
                 self._tell_breaker(verdict, probing)
             if probing:
@@ -206,8 +206,7 @@ class Delivery:
             if breaker.failed(certain=floor > 0.0, probe=probing):
                 breaker.pause(now + min(self._pauses.pause(), left / 2))
             breaker.pause(now + floor)
-        elif breaker.failures:
-            breaker.succeeded()
+        elif breaker.failures and breaker.succeeded():
             self._pauses = self._new_pauses()
             self._gate.pump()
         if left < breaker.pause_left(now):

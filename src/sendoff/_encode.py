@@ -17,10 +17,12 @@ import itertools
 import os
 import secrets
 import sys
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from pathlib import PurePath
 from typing import Any
 from uuid import UUID
@@ -37,8 +39,8 @@ early, too.
 
 MAX_NODES = 100_000
 """
-Values that a rescued event keeps, so that a small object graph that shares its parts cannot unfold
-for ever.
+Values that a rescued event keeps. The fast way has no such bound: `orjson` writes a part that is
+shared as often as it is reached, as every JSON encoder does.
 """
 
 MIN_INT, MAX_INT = -(2**63), 2**64 - 1
@@ -131,10 +133,13 @@ def _is(*types: type) -> Callable[[object], bool]:
     return lambda value: issubclass(type(value), types)
 
 
+_IP_TYPES = (IPv4Address, IPv6Address, IPv4Network, IPv6Network)
+
 EXTRA_TYPES: tuple[tuple[str, Callable[[Any], bool], Callable[[Any], Any], str], ...] = (
-    ("Decimal", _is(Decimal), _decimal, "a number if a float holds it exactly, otherwise a string"),
+    ("Decimal", _is(Decimal), _decimal, "a number where one prints the same, otherwise a string"),
     ("timedelta", _is(timedelta), timedelta.total_seconds, "seconds, as a number"),
     ("Path", _is(PurePath), str, "a string"),
+    ("IP addresses and networks", _is(*_IP_TYPES), str, "a string"),
     (
         "bytes, bytearray, memoryview",
         _is(bytes, bytearray, memoryview),
@@ -152,7 +157,7 @@ EXTRA_TYPES: tuple[tuple[str, Callable[[Any], bool], Callable[[Any], Any], str],
     ("attrs classes", _has("__attrs_attrs__"), _attrs, "an object"),
     ("numpy scalars", lambda v: _is_numpy(v, "generic"), _scalar, "the Python value they hold"),
     ("numpy arrays", lambda v: _is_numpy(v, "ndarray"), lambda v: v.tolist(), "an array"),
-    ("named and other subclasses of tuple", _is(tuple), list, "an array"),
+    ("deque, named and other subclasses of tuple", _is(tuple, deque), list, "an array"),
     ("subclasses of float", _is(float), lambda value: float.__float__(value), "a number"),
     ("other mappings", _is(Mapping), dict, "an object"),
 )

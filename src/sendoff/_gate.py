@@ -17,9 +17,6 @@ from sendoff._throttle import Throttle
 
 __all__ = ["Gate"]
 
-UNLIMITED = 0
-"""The permit where no limit is set."""
-
 
 class Gate:
     """
@@ -41,6 +38,7 @@ class Gate:
         # All mutable state.
         self._waiting: deque[asyncio.Future[int]] = deque()
         self._timer: asyncio.TimerHandle | None = None
+        self._permits = 0  # given so far where there is no limit
 
     async def enter(self) -> int:
         """
@@ -63,7 +61,8 @@ class Gate:
         except asyncio.CancelledError:
             if future.done() and not future.cancelled():
                 self.unsent(future.result())
-                self._breaker.probe_ended()
+                if self._breaker.is_probe(future.result()):
+                    self._breaker.probe_ended()
             self.pump()
             raise
 
@@ -107,12 +106,13 @@ class Gate:
         wait = self._breaker.wait(now)
         if wait > 0.0:
             return -1, wait
-        permit = UNLIMITED
-        if self._throttle is not None:
+        if self._throttle is None:
+            permit = self._permits = self._permits + 1
+        else:
             permit = self._throttle.acquire(now)
             if permit < 0:
                 return -1, self._throttle.wait(now)
-        self._breaker.enter()
+        self._breaker.enter(permit)
         return permit, 0.0
 
     def _arm(self, wait: float) -> None:

@@ -2,7 +2,7 @@
 Which events of a refused batch are at fault: halve until they stand alone.
 
 Plain. Always holds: the parts still to do, the current and the settled ones are together the whole
-batch; among n events one bad one costs at most 2·log2(n) + 2 requests.
+batch; among n events one bad one costs at most 2·⌈log2 n⌉ + 1 requests.
 """
 
 from __future__ import annotations

@@ -106,6 +106,8 @@ class Dispatcher:
         check_number("shutdown_timeout", shutdown_timeout, least=0)
         if on_drop is not None and not callable(on_drop):
             raise OptionError(f"on_drop must be callable, not {type(on_drop).__name__}")
+        if transport is not None and not hasattr(transport, "send"):
+            raise OptionError(f"transport must be a transport, not {type(transport).__name__}")
         self._shutdown_timeout = float(shutdown_timeout)
         self._transport = HttpTransport() if transport is None else transport
         self._hook = None if on_drop is None else DropHook(on_drop, self._ring_hook)

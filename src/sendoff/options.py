@@ -162,7 +162,7 @@ def check_url(option: str, value: object) -> None:
     try:
         parts = urlsplit(str(value))
         port = parts.port
-    except ValueError:
+    except ValueError:  # not passed on: its text repeats what it did not understand
         raise OptionError(f"{option} must be an http or https URL, and is none") from None
     if parts.username is not None or parts.password is not None:
         raise OptionError(f"{option} must not carry credentials")

@@ -348,7 +348,7 @@ def test_lanes_never_wait_for_each_other() -> None:
     run(main())
 
 
-@pytest.mark.parametrize("status", [301, 401, 403, 404, 405, 407, 415])
+@pytest.mark.parametrize("status", [301, 401, 403, 404, 405, 407, 410, 415])
 def test_a_fault_of_configuration_holds_the_lane(
     status: int, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -408,7 +408,7 @@ def test_an_outage_is_met_with_single_probes() -> None:
     run(main())
 
 
-@pytest.mark.parametrize("status", [422, 406, 409, 410, 400])
+@pytest.mark.parametrize("status", [422, 409, 424, 428, 400])
 def test_a_refused_event_is_given_up(status: int, caplog: pytest.LogCaptureFixture) -> None:
     """The vendor's own words are in the log line."""
     body = json.dumps({"errors": [{"title": "Bad Request", "detail": "time is odd"}]}).encode()

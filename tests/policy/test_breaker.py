@@ -33,7 +33,7 @@ def probing():
     """A breaker behind which a probe is under way, since 1."""
     breaker = opened(pause=1.0)
     assert breaker.wait(1.0) == 0.0
-    breaker.enter()
+    breaker.enter(1)
     return breaker
 
 
@@ -67,7 +67,7 @@ def test_one_probe_when_the_pause_is_over():
     """The first request after the pause is the probe; until it has ended no other goes."""
     breaker = opened(pause=10.0)
     waits = [breaker.wait(9.0), breaker.wait(10.0)]
-    breaker.enter()
+    breaker.enter(1)
     assert (waits, breaker.state, breaker.wait(99.0)) == ([1.0, 0.0], HALF_OPEN, math.inf)
 
 
@@ -167,7 +167,7 @@ def test_the_end_of_no_probe_changes_nothing(state):
     """`probe_ended` is for probes, and `enter` with a closed breaker makes none."""
     breaker = Breaker() if state is CLOSED else opened()
     if state is CLOSED:
-        breaker.enter()
+        breaker.enter(1)
     breaker.probe_ended()
     assert breaker.state is state
 
@@ -195,7 +195,7 @@ def test_at_most_one_request_goes_out_while_it_is_not_closed(steps):
         if step == "ask":
             if breaker.wait(now) == 0.0:
                 was_closed = breaker.state is CLOSED
-                breaker.enter()
+                breaker.enter(1)
                 assert was_closed or not probe
                 probe = not was_closed
         elif step == "nudge":
@@ -216,3 +216,27 @@ def test_at_most_one_request_goes_out_while_it_is_not_closed(steps):
         assert (breaker.state is HALF_OPEN) == probe
         assert breaker.wait(now) >= 0.0
         assert breaker.pause_left(now) >= 0.0
+
+
+def test_a_probe_of_an_earlier_pause_is_no_probe():
+    """A probe that answers when its pause is long over has no say in the next one."""
+    breaker = Breaker(threshold=1)
+    breaker.failed(certain=True, probe=False)
+    breaker.pause(1.0)
+    breaker.enter(7)
+    assert breaker.is_probe(7)
+    breaker.succeeded()  # a straggler's answer
+    assert not breaker.is_probe(7)
+    breaker.failed(certain=True, probe=False)
+    breaker.pause(2.0)
+    breaker.enter(8)
+    assert (breaker.is_probe(7), breaker.is_probe(8)) == (False, True)
+
+
+def test_a_stragglers_success_leaves_an_open_breaker_open():
+    """The pause stands, as the vendor may have asked for it."""
+    breaker = Breaker(threshold=1)
+    breaker.failed(certain=True, probe=False)
+    breaker.pause(10.0)
+    assert breaker.succeeded() is False
+    assert breaker.wait(4.0) == 6.0

@@ -18,6 +18,7 @@ import uuid
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from fractions import Fraction
+from ipaddress import IPv4Address, IPv6Network
 from unittest import mock
 
 import attrs
@@ -132,13 +133,17 @@ ROWS = {
     "set, frozenset": [
         ({3, 1, 2}, [1, 2, 3]),
         (frozenset("ba"), ["a", "b"]),
-        ({"a", 1}, ["a", 1]),
+        ({*"abcd", 1, 2, 3}, ["a", "b", "c", "d", 1, 2, 3]),
         ({Decimal("2.5"), Decimal(1)}, [1.0, 2.5]),
         (set(), []),
     ],
     "pydantic and other objects with `model_dump`": [
         (Model(amount="9.99", tags={"b", "a"}), {"amount": 9.99, "tags": ["a", "b"]}),
         (Dumps(), {"a": 1.5}),
+    ],
+    "IP addresses and networks": [
+        (IPv4Address("10.0.0.1"), "10.0.0.1"),
+        (IPv6Network("2001:db8::/32"), "2001:db8::/32"),
     ],
     "dataclasses": [(Plain(Decimal("0.5")), {"amount": 0.5, "rest": None})],
     "attrs classes": [
@@ -158,7 +163,10 @@ ROWS = {
         (numpy.float64("nan"), None),
     ],
     "numpy arrays": [(numpy.array([[1, 2], [3, 4]]), [[1, 2], [3, 4]]), (numpy.array(5), 5)],
-    "named and other subclasses of tuple": [(Point(1, Decimal(2)), [1, 2.0])],
+    "deque, named and other subclasses of tuple": [
+        (collections.deque([1, 2]), [1, 2]),
+        (Point(1, Decimal(2)), [1, 2.0]),
+    ],
     "subclasses of float": [(Celsius(36.6), 36.6), (Celsius("nan"), None)],
     "other mappings": [
         (types.MappingProxyType({"a": Decimal("0.5")}), {"a": 0.5}),

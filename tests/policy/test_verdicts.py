@@ -55,14 +55,22 @@ EXACT = {
     403: (Action.HOLD, "forbidden"),
     404: (Action.HOLD, "not_found"),
     405: (Action.HOLD, "not_found"),
+    406: (Action.HOLD, "misconfigured"),
     407: (Action.HOLD, "proxy_auth"),
     408: (Action.RETRY, "request_timeout"),
+    410: (Action.HOLD, "not_found"),
+    411: (Action.HOLD, "misconfigured"),
     413: (Action.SPLIT, "too_large"),
+    414: (Action.HOLD, "not_found"),
     415: (Action.HOLD, "unsupported_media"),
+    417: (Action.HOLD, "misconfigured"),
     421: (Action.RETRY, "misdirected"),
     423: (Action.RETRY, "locked"),
     425: (Action.RETRY, "too_early"),
+    426: (Action.HOLD, "misconfigured"),
     429: (Action.RETRY, "too_many_requests"),
+    431: (Action.HOLD, "misconfigured"),
+    451: (Action.HOLD, "forbidden"),
 }
 CLASSES = {
     1: (Action.RETRY, "bad_answer"),
@@ -474,7 +482,7 @@ def test_properties_are_a_mapping(value):
         (datetime(2023, 11, 15, 0, 13, 20, tzinfo=timezone(timedelta(hours=2))), 1_700_000_000.0),
     ],
 )
-def test_a_time_is_epoch_seconds(value, seconds):
+def test_a_time_is_epoch_seconds(value, seconds, local_zone):
     """A number or a datetime; one without a zone is UTC, whatever the machine's zone is."""
     assert epoch_seconds(value) == seconds
 
@@ -516,3 +524,12 @@ def test_a_reserved_name_moves_and_its_value_stays(properties):
         key: properties[key] for key in properties.keys() - reserved
     }
     assert properties == before
+
+
+def test_a_secret_that_the_vendor_repeats_does_not_reach_the_log():
+    """Neither whole nor cut off at the end of what is kept."""
+    words = {"errors": [{"title": "no such key", "detail": "x" * 170 + " s3cr3t-s3cr3t-s3cr3t"}]}
+    destination = Datadog(api_key="s3cr3t-s3cr3t-s3cr3t", application_id="app")
+    detail = destination.verdict(Response(400, body=json.dumps(words).encode()), NOW).detail
+    assert "no such key" in detail
+    assert "s3cr3t" not in detail

@@ -102,6 +102,7 @@ class HttpDestination:
         endpoint: The absolute URL.
         tuning: The common options.
         headers: Constant headers of every request, credentials included.
+        secrets: What must not show in a log line, should the vendor's answer repeat it.
         framing: What stands around and between several events.
         batch_content_type: The content type of two or more events, if it is not JSON's.
 
@@ -116,6 +117,7 @@ class HttpDestination:
         endpoint: str,
         tuning: Tuning,
         headers: Mapping[str, str] | None = None,
+        secrets: Sequence[str] = (),
         framing: Framing | None = None,
         batch_content_type: str = "application/json",
     ) -> None:
@@ -125,6 +127,7 @@ class HttpDestination:
         self._endpoint = endpoint
         self._tuning = tuning
         self._framing = framing or Framing()
+        self._secrets = tuple(secrets)
         common = {"Accept": "application/json", **(headers or {})}
         if tuning.compression is not None:
             common["Content-Encoding"] = tuning.compression
@@ -196,7 +199,7 @@ class HttpDestination:
         """
         What an answer means, by the table `STATUSES`.
         """
-        return verdict_of_response(response, now)
+        return verdict_of_response(response, now, self._secrets)
 
 
 def compressed(request: Request, method: Compression) -> Request:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from numbers import Integral
 from typing import Any
 from uuid import UUID
 
@@ -35,7 +36,7 @@ def text_id(field: str, value: object) -> str | None:
         return None
     if isinstance(value, str):
         return value
-    if isinstance(value, int | UUID) and not isinstance(value, bool):
+    if type(value) is not bool and isinstance(value, Integral | UUID):
         return str(value)
     raise EventRejected(
         f"invalid_{field}", f"{field} must be a str, int or UUID, not {type(value).__name__}"
@@ -102,7 +103,7 @@ def epoch_seconds(value: object) -> float:
             "invalid_time", f"time must be epoch seconds or a datetime, not {type(value).__name__}"
         )
     if not 0 <= value < EPOCH_MILLISECONDS:  # NaN neither
-        raise EventRejected("invalid_time", "time must be epoch seconds, not milliseconds")
+        raise EventRejected("invalid_time", "time must be epoch seconds from 1970 to 5138")
     return float(value)
 
 

@@ -120,6 +120,7 @@ class Datadog(HttpDestination):
     ) -> None:
         check_text("api_key", api_key, secret=True)
         check_text("application_id", application_id)
+        of_site = _endpoint_of_site(site)
         check_choice("framing", framing, tuple(FRAMINGS))
         check_choice("send_time", send_time, (True, False))
         if id_attribute is not None:
@@ -134,7 +135,7 @@ class Datadog(HttpDestination):
         frame, content_type = FRAMINGS[framing]
         super().__init__(
             name=name,
-            endpoint=_endpoint_of_site(site) if endpoint is None else endpoint,
+            endpoint=of_site if endpoint is None else endpoint,
             tuning=Tuning(
                 rate_limit=rate_limit,
                 max_batch_bytes=max_batch_bytes,
@@ -146,6 +147,7 @@ class Datadog(HttpDestination):
                 compression=compression,
             ),
             headers={"DD-API-KEY": api_key},
+            secrets=(api_key,),
             framing=frame,
             batch_content_type=content_type,
         )

@@ -70,6 +70,7 @@ class Freshpaint(HttpDestination):
         super().__init__(
             name=name,
             endpoint=ENDPOINT if endpoint is None else endpoint,
+            secrets=(token,),
             tuning=Tuning(
                 rate_limit=rate_limit,
                 max_batch_bytes=MAX_EVENT_BYTES,

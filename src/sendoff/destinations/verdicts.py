@@ -8,7 +8,7 @@ never raises. The documents' table is made from this one.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import NamedTuple
@@ -46,10 +46,15 @@ STATUSES: tuple[Row, ...] = (
     Row("403", Action.HOLD, "forbidden", "the key is wrong, or a gateway does not know the path"),
     Row("404", Action.HOLD, "not_found", "the URL is wrong"),
     Row("405", Action.HOLD, "not_found", "the URL is wrong"),
+    Row("406", Action.HOLD, "misconfigured", "the request's form is not taken, whatever is in it"),
     Row("407", Action.HOLD, "proxy_auth", "a proxy wants credentials"),
     Row("408", Action.RETRY, "request_timeout", "documented by Datadog as worth a retry"),
+    Row("410", Action.HOLD, "not_found", "the URL is no more"),
+    Row("411", Action.HOLD, "misconfigured", "something on the way strips the length"),
     Row("413", Action.SPLIT, "too_large", "the body is above the intake's limit"),
+    Row("414", Action.HOLD, "not_found", "the URL is wrong"),
     Row("415", Action.HOLD, "unsupported_media", "framing or compression is not taken"),
+    Row("417", Action.HOLD, "misconfigured", "the request's form is not taken"),
     Row("421", Action.RETRY, "misdirected", "a fresh connection may reach the right server"),
     Row("423", Action.RETRY, "locked", "passing"),
     Row("425", Action.RETRY, "too_early", "passing"),
@@ -59,6 +64,9 @@ STATUSES: tuple[Row, ...] = (
         "too_many_requests",
         "documented by both vendors' side as worth a retry",
     ),
+    Row("426", Action.HOLD, "misconfigured", "another protocol is wanted"),
+    Row("431", Action.HOLD, "misconfigured", "the headers are too large"),
+    Row("451", Action.HOLD, "forbidden", "the account is at fault, not the events"),
     Row("4xx", Action.NARROW, "refused", "an event is at fault; the rest of its batch is not"),
     Row("5xx", Action.RETRY, "server_error", "passing"),
     Row("other", Action.RETRY, "bad_answer", "no final status: not an answer of the intake's"),
@@ -106,32 +114,32 @@ def verdict_of_failure(failure: str) -> Verdict:
 DELIVERED = Verdict(Action.DELIVERED, "delivered")
 
 
-def verdict_of_response(response: Response, now: float) -> Verdict:
+def verdict_of_response(response: Response, now: float, secrets: Sequence[str] = ()) -> Verdict:
     """
     What an answer means, by the table, with the server's wish for a pause and its own words.
     """
     row = row_of_status(response.status)
     if row.action is Action.DELIVERED:
-        if not _is_html(response.body):
+        if not _is_html(response):
             return DELIVERED
         # A captive portal or a proxy's page under a 200: the intake has not seen the events.
         return Verdict(Action.RETRY, "html_answer", f"{response.status} with an HTML page")
     return Verdict(
         row.action,
         row.reason,
-        f"{response.status} {_own_words(response.body)}".rstrip(),
+        f"{response.status} {_own_words(response.body, secrets)}".rstrip(),
         retry_after=_retry_after(response.headers, now),
     )
 
 
-def _is_html(body: bytes) -> bool:
-    if body[:1] not in (b"<", b" ", b"\t", b"\n", b"\r", b"\xef"):
+def _is_html(response: Response) -> bool:
+    start = response.body[:512].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    if not start.startswith(b"<"):
         return False
-    start = body.lstrip(b"\xef\xbb\xbf \r\n\t")[:14].lower()
-    return start.startswith((b"<!doctype html", b"<html"))
+    return b"html" in start or "html" in response.headers.get("content-type", "")
 
 
-def _own_words(body: bytes) -> str:
+def _own_words(body: bytes, secrets: Sequence[str]) -> str:
     """
     The vendor's structured errors, ``{"errors":[{"title", "detail", "status"}]}``, every part
     optional, on one line.
@@ -146,8 +154,10 @@ def _own_words(body: bytes) -> str:
         ]
     except (ValueError, TypeError, KeyError, RecursionError):
         return ""
-    text = "; ".join(filter(None, words))[:DETAIL_LENGTH]
-    return "".join(char if char.isprintable() else " " for char in text)
+    text = "; ".join(filter(None, words))
+    for secret in secrets:
+        text = text.replace(secret, "…")
+    return "".join(char if char.isprintable() else " " for char in text[:DETAIL_LENGTH])
 
 
 def _retry_after(headers: Mapping[str, str], now: float) -> float | None:
