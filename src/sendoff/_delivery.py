@@ -40,8 +40,8 @@ saves.
 
 PROBE_SHARE = 0.2
 """
-A breaker's first pause, as a share of `Retry.base`: after an outage of 0.7 s it lets the lane go on
-some 0.3 s sooner.
+The first pause of a breaker, as a share of `Retry.base`: one probe costs a vendor little. Later
+ones last at most this and half of the outage so far: 0.7 s of it must not cost three.
 """
 
 logger = logging.getLogger("sendoff")
@@ -81,8 +81,10 @@ class Delivery:
         self._transport = transport
         self._clock = clock
         self._hopeless = hopeless
+        self._probe_base = self._tuning.retry.base * PROBE_SHARE
         # All mutable state.
         self._pauses = self._new_pauses()
+        self._down_since = math.inf  # when the breaker opened
         self._closing = anyio.Event()
         self._deadline = math.inf  # when the last flush ends
         # The loop before this one may have ended in the middle of a probe, and had its own clock.
@@ -204,18 +206,20 @@ class Delivery:
         elif verdict.action is Action.RETRY:
             floor = floor_of(self._tuning.retry, verdict.retry_after)
             if breaker.failed(certain=floor > 0.0, probe=probing):
-                breaker.pause(now + min(self._pauses.pause(), left / 2))
+                self._down_since = min(self._down_since, now)
+                longest = self._probe_base + (now - self._down_since) / 2
+                breaker.pause(now + min(self._pauses.pause(), longest, left / 2))
             breaker.pause(now + floor)
         elif breaker.failures and breaker.succeeded():
             self._pauses = self._new_pauses()
+            self._down_since = math.inf
             self._gate.pump()
         if left < breaker.pause_left(now):
             self._hopeless()  # no probe will go before the last flush ends
 
     def _new_pauses(self) -> Backoff:
         # The breaker's own: one probe costs the vendor little, so it comes sooner than a retry.
-        retry = self._tuning.retry
-        return Backoff(replace(retry, base=retry.base * PROBE_SHARE))
+        return Backoff(replace(self._tuning.retry, base=self._probe_base))
 
     async def _pause(self, seconds: float) -> None:
         """
