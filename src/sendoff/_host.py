@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Coroutine
 from contextvars import Context
 from functools import partial
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -38,7 +39,7 @@ class Host:
 
     Args:
         lanes: All lanes of the dispatcher.
-        transport: What they send with.
+        transport: What they send with; None for HTTP.
         hook: The way to `on_drop`, if it is set.
         shutdown_timeout: Seconds for the last flush of a loop that ends without `aclose`.
         ended: Called in the loop when it is over.
@@ -47,7 +48,7 @@ class Host:
     def __init__(
         self,
         lanes: Sequence[Lane],
-        transport: Transport,
+        transport: Transport | None,
         hook: DropHook | None,
         *,
         shutdown_timeout: float,
@@ -126,8 +127,6 @@ class Host:
 
     async def _run(self) -> None:
         try:
-            for lane in self._lanes:
-                lane.attach(self.loop, self._clock, self._transport)
             await self._open()
             await self._serve()
         except asyncio.CancelledError:
@@ -146,7 +145,14 @@ class Host:
             await self._finish()
 
     async def _open(self) -> None:
-        await self._transport.open()
+        transport = self._transport
+        if transport is None:
+            # In a worker thread, as it loads aiohttp.
+            module = await anyio.to_thread.run_sync(import_module, "sendoff.transports.http")
+            transport = self._transport = module.HttpTransport()
+        for lane in self._lanes:
+            lane.attach(self.loop, self._clock, transport)
+        await transport.open()
         self._is_ready = True
         self._tell(self._ready)
 
@@ -212,8 +218,9 @@ class Host:
             if self._close_timeout is not None and (given_up := lane.abandon()):
                 self.given_up[lane.name] = given_up
             lane.detach()
-        with anyio.move_on_after(CLOSE_SECONDS, shield=True):
-            await self._transport.aclose()
+        if self._transport is not None:
+            with anyio.move_on_after(CLOSE_SECONDS, shield=True):
+                await self._transport.aclose()
         if self._hook is not None:
             with anyio.move_on_after(CLOSE_SECONDS, shield=True):
                 await anyio.to_thread.run_sync(self._hook.deliver, abandon_on_cancel=True)

@@ -43,7 +43,6 @@ from sendoff.options import (
     check_text,
 )
 from sendoff.transports.base import Transport
-from sendoff.transports.http import HttpTransport
 
 __all__ = ["Dispatcher"]
 
@@ -109,7 +108,7 @@ class Dispatcher:
         if transport is not None and not hasattr(transport, "send"):
             raise OptionError(f"transport must be a transport, not {type(transport).__name__}")
         self._shutdown_timeout = float(shutdown_timeout)
-        self._transport = HttpTransport() if transport is None else transport
+        self._transport = transport
         self._hook = None if on_drop is None else DropHook(on_drop, self._ring_hook)
         self._intakes = tuple(
             Intake(
