@@ -32,10 +32,10 @@ def text_id(field: str, value: object) -> str | None:
     Raises:
         EventRejected: The value is of another type.
     """
-    if value is None or value == "":
+    if value is None:
         return None
     if isinstance(value, str):
-        return value
+        return value or None
     if type(value) is not bool and isinstance(value, Integral | UUID):
         return str(value)
     raise EventRejected(
@@ -80,10 +80,10 @@ def object_of(field: str, value: object) -> Mapping[Any, Any]:
     Raises:
         EventRejected: The value is of another type.
     """
+    if type(value) is dict or isinstance(value, Mapping):  # a type's test costs a tenth of an ABC's
+        return value
     if value is None:
         return {}
-    if isinstance(value, Mapping):
-        return value
     raise EventRejected(
         f"invalid_{field}", f"{field} must be a mapping, not {type(value).__name__}"
     )
@@ -96,6 +96,8 @@ def epoch_seconds(value: object) -> float:
     Raises:
         EventRejected: It is no time, or it is in milliseconds.
     """
+    if type(value) is float and 0.0 <= value < EPOCH_MILLISECONDS:
+        return value
     if isinstance(value, datetime):
         value = (value if value.tzinfo else value.replace(tzinfo=UTC)).timestamp()
     if isinstance(value, bool) or not isinstance(value, int | float):

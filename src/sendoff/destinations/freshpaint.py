@@ -128,10 +128,10 @@ class Freshpaint(HttpDestination):
         }
         if device_id is not None:
             fields["$device_id"] = device_id
-        for argument in ("account_id", "session_id"):
-            value = text_id(argument, getattr(event, argument))
-            if value is not None:
-                fields[argument] = value
+        if (account_id := text_id("account_id", event.account_id)) is not None:
+            fields["account_id"] = account_id
+        if (session_id := text_id("session_id", event.session_id)) is not None:
+            fields["session_id"] = session_id
         if event.ip is not None:
             fields["$ip"] = _ip(event.ip)
         if event.integrations is not None:
