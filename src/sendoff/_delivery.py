@@ -242,7 +242,7 @@ class Delivery:
 
     def _say(self, verdict: Verdict, consequence: str) -> None:
         self._intake.log(
-            f"verdict {verdict.reason}",
+            f"{verdict.reason}, {consequence}",  # that events are lost is news after a retry
             "%s: %s (%s); %s",
             verdict.reason,
             verdict.detail,

@@ -217,6 +217,7 @@ class Host:
         for lane in self._lanes:
             if self._close_timeout is not None and (given_up := lane.abandon()):
                 self.given_up[lane.name] = given_up
+                logger.warning("%s: %d events were given up at shutdown", lane.name, given_up)
             lane.detach()
         if self._transport is not None:
             with anyio.move_on_after(CLOSE_SECONDS, shield=True):

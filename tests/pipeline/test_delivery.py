@@ -195,8 +195,8 @@ def test_passing_faults_are_tried_again(status: int) -> None:
     run(main())
 
 
-def test_attempts_are_bounded() -> None:
-    """`attempts` counts the first try; then the event is dropped for `attempts`."""
+def test_attempts_are_bounded(caplog: pytest.LogCaptureFixture) -> None:
+    """`attempts` counts the first try; then the event is dropped, and that is said."""
     vendors = Vendors(lambda request, events: 503)
 
     async def main() -> None:
@@ -207,6 +207,10 @@ def test_attempts_are_bounded() -> None:
 
     run(main())
     assert len(vendors.requests) == 4
+    assert [message.rpartition("; ")[2] for message in caplog.messages] == [
+        "trying again",
+        "given up after the last try (attempts)",
+    ]
 
 
 def test_total_time_is_bounded_before_sleeping() -> None:

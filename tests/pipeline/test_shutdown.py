@@ -121,8 +121,8 @@ def test_close_keeps_its_deadline_with_a_vendor_that_never_answers() -> None:
     run(main())
 
 
-def test_close_reports_what_it_left() -> None:
-    """The report of `aclose` is falsy and names the events."""
+def test_close_reports_what_it_left(caplog: pytest.LogCaptureFixture) -> None:
+    """The report of `aclose` is falsy and names the events, and so does one log line."""
     vendors = Vendors(lambda request, events: hang())
 
     async def main() -> None:
@@ -131,6 +131,7 @@ def test_close_reports_what_it_left() -> None:
             d.track("x", user_id="u")
         report = await d.aclose(timeout=1)
         assert (bool(report), dict(report.left)) == (False, {"freshpaint": 5})
+        assert caplog.messages == ["freshpaint: 5 events were given up at shutdown"]
 
     run(main())
 
