@@ -24,6 +24,7 @@ from uuid import UUID
 import anyio
 
 from sendoff._encode import new_id
+from sendoff._fork import forget_in_children
 from sendoff._hook import DropHook, OnDrop
 from sendoff._host import Host
 from sendoff._intake import Intake
@@ -107,30 +108,51 @@ class Dispatcher:
             raise OptionError(f"on_drop must be callable, not {type(on_drop).__name__}")
         if transport is not None and not hasattr(transport, "send"):
             raise OptionError(f"transport must be a transport, not {type(transport).__name__}")
+        self._destinations = destinations
+        self._max_events = max_queue_events
+        self._max_bytes = max_queue_bytes
+        self._overflow: Overflow = overflow
         self._shutdown_timeout = float(shutdown_timeout)
+        self._on_drop = on_drop
         self._transport = transport
-        self._hook = None if on_drop is None else DropHook(on_drop, self._ring_hook)
+        self._names = frozenset(names)
+        # All mutable state, changed under the lock, is made by `_begin`.
+        self._closed = False
+        self._begin()
+        forget_in_children(self)
+
+    def _begin(self) -> None:
+        self._lock = threading.RLock()
+        self._damper = LogDamper()
+        self._hook = None if self._on_drop is None else DropHook(self._on_drop, self._ring_hook)
         self._intakes = tuple(
             Intake(
                 destination,
-                max_events=max_queue_events,
-                max_bytes=max_queue_bytes,
-                overflow=overflow,
+                max_events=self._max_events,
+                max_bytes=self._max_bytes,
+                overflow=self._overflow,
                 hook=self._hook,
             )
-            for destination in destinations
+            for destination in self._destinations
         )
         self._lanes = tuple(Lane(intake) for intake in self._intakes)
-        self._names = frozenset(names)
-        self._damper = LogDamper()
-        # All mutable state, changed under the lock.
-        self._lock = threading.RLock()
+        for intake in self._intakes:
+            intake.closed = self._closed
         self._host: Host | None = None
         self._loop: asyncio.AbstractEventLoop | None = None  # the host's; None while there is none
-        self._left_loop: weakref.ref[asyncio.AbstractEventLoop] | None = (
-            None  # ended without `aclose`
-        )
-        self._closed = False
+        # The loop that ended without `aclose`.
+        self._left_loop: weakref.ref[asyncio.AbstractEventLoop] | None = None
+
+    def forget_parent(self) -> object:
+        """
+        Begins anew in a forked child: with an empty queue, an empty ledger and locks of its own.
+
+        Returns:
+            What the child must keep alive.
+        """
+        parents = (self._host, self._lanes, self._hook)
+        self._begin()
+        return parents
 
     def __repr__(self) -> str:
         """
