@@ -80,6 +80,13 @@ class Host:
             self._run(), loop=self.loop, name="sendoff host", context=Context()
         )
 
+    @property
+    def closing(self) -> bool:
+        """
+        Whether its last flush has begun.
+        """
+        return self._close_asked.is_set()
+
     # --- any thread -------------------------------------------------------------------------------
 
     def call(self, callback: Callable[[], None]) -> None:

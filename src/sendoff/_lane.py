@@ -70,7 +70,7 @@ class Lane:
         self._deadline = NEVER  # when the last flush ends
         self._loop: asyncio.AbstractEventLoop
         self._clock: Callable[[], float]
-        self._spawn: Spawn
+        self._spawn: Spawn | None = None  # None while no task group is there
         self._delivery: Delivery
         self._drained: anyio.Event
 
@@ -168,6 +168,7 @@ class Lane:
         Lets go of the loop; what workers had in hand waits for the next one.
         """
         self.intake.unlisten()
+        self._spawn = None
         for work in tuple(self._in_hand):
             self._put_back(work)
         with self._lock:
@@ -298,6 +299,8 @@ class Lane:
         Wakes one worker: the one that watches, or the one that slept last and has the freshest
         connection, or a new one.
         """
+        if self._spawn is None:
+            return  # a call rang just before the end
         if self._lingerer is not None:
             _wake(self._lingerer)
             return

@@ -16,6 +16,7 @@ import time as clock
 import weakref
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
+from functools import partial
 from ipaddress import IPv4Address, IPv6Address
 from types import MappingProxyType, TracebackType
 from typing import Any, Self
@@ -348,6 +349,8 @@ class Dispatcher:
         Does nothing if it is sending already. Cancelling it loses nothing: the sending starts all
         the same.
         """
+        while (host := self._living_host()) is not None and host.closing:
+            await _notice(partial(host.close, 0.0), None)  # what closes here closes first
         with self._lock:
             self._closed = False
             self._left_loop = None

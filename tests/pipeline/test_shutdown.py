@@ -279,3 +279,45 @@ def test_nothing_is_left_behind() -> None:
         assert len(asyncio.all_tasks()) == before
 
     run(main())
+
+
+def test_a_ring_that_comes_too_late_wakes_nobody() -> None:
+    """A call of another thread's may ring just before the end and be heard just after it."""
+
+    async def main() -> None:
+        vendors = Vendors()
+        d = dispatcher(vendors, freshpaint())
+        async with d:
+            d.track("x", user_id="u")
+        for lane in d._lanes:
+            lane._rung()
+            lane._hurry()
+        await asyncio.sleep(1)
+        assert fates(d, "freshpaint") == {"delivered": 1}
+
+    run(main())
+
+
+def test_a_start_during_a_close_begins_after_it() -> None:
+    """A dispatcher that is opened again while it closes sends what it is given then."""
+
+    async def slow() -> int:
+        await asyncio.sleep(0.5)
+        return 202
+
+    vendors = Vendors(lambda request, events: slow())
+
+    async def main() -> None:
+        d = dispatcher(vendors, freshpaint())
+        d.track("x", user_id="u")
+        await asyncio.sleep(0.1)
+        closing = asyncio.create_task(d.aclose())
+        await asyncio.sleep(0.1)
+        await d.start()
+        assert closing.done() or await closing
+        assert d.track("y", user_id="u") is not None
+        assert await d.flush()
+        assert fates(d, "freshpaint") == {"delivered": 2}
+        await d.aclose()
+
+    run(main())
