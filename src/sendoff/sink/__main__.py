@@ -1,4 +1,6 @@
-"""`python -m sendoff.sink`: a sink in a process of its own."""
+"""
+`python -m sendoff.sink`: a sink in a process of its own.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,9 @@ from sendoff.sink.settings import add_arguments, settings_from
 
 
 def main() -> None:
-    """Read the command line and serve until stopped."""
+    """
+    Read the command line and serve until stopped.
+    """
     parser = argparse.ArgumentParser(
         prog="python -m sendoff.sink",
         description="A local stand-in for Datadog Product Analytics and Freshpaint.",

@@ -47,7 +47,9 @@ class ContractError(Exception):
 
 
 class Opened(NamedTuple):
-    """The events of a request, before any of them was looked at."""
+    """
+    The events of a request, before any of them was looked at.
+    """
 
     events: list[Event]
     is_array: bool
@@ -236,5 +238,7 @@ def _member(event: Event, field: str, key: str) -> Any:
 
 
 def is_text(value: Any) -> bool:
-    """Whether a value is a string with something in it."""
+    """
+    Whether a value is a string with something in it.
+    """
     return isinstance(value, str) and value != ""

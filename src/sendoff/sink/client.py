@@ -77,7 +77,9 @@ class SinkProcess:
         self._port = json.loads(line)["port"]
 
     def stop(self) -> int | None:
-        """The exit status of the process, which is now gone; `None` if there was none."""
+        """
+        The exit status of the process, which is now gone; `None` if there was none.
+        """
         process, self._process = self._process, None
         if process is None:
             return None
@@ -91,21 +93,29 @@ class SinkProcess:
 
     @property
     def url(self) -> str:
-        """Where it listens."""
+        """
+        Where it listens.
+        """
         return f"http://127.0.0.1:{self._port}"
 
     @property
     def datadog_endpoint(self) -> str:
-        """The full URL for Datadog's events."""
+        """
+        The full URL for Datadog's events.
+        """
         return self.url + _PATH_OF["datadog"]
 
     @property
     def freshpaint_endpoint(self) -> str:
-        """The full URL for Freshpaint's events."""
+        """
+        The full URL for Freshpaint's events.
+        """
         return self.url + _PATH_OF["freshpaint"]
 
     def stats(self) -> Stats:
-        """The counts as they stand."""
+        """
+        The counts as they stand.
+        """
         return Stats.from_json(self._call("GET", "stats"))
 
     def ids(self, vendor: Vendor) -> list[str]:
@@ -153,7 +163,9 @@ class SinkProcess:
         self._call("POST", "faults", {"script": script})
 
     def reset(self) -> None:
-        """Forget all counts; the faults stay."""
+        """
+        Forget all counts; the faults stay.
+        """
         self._call("POST", "reset")
 
     def _call(self, method: str, name: str, body: Any = None) -> Any:

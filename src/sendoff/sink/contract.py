@@ -61,7 +61,9 @@ class Verdict:
 
     @property
     def malformed(self) -> bool:
-        """Whether it was refused before any event in it could be looked at."""
+        """
+        Whether it was refused before any event in it could be looked at.
+        """
         return self.status == HTTPStatus.BAD_REQUEST and self.count == 0
 
 

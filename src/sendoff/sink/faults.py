@@ -81,12 +81,16 @@ class Fault:
 
     @property
     def processes(self) -> bool:
-        """Whether the events of a request are processed before it does its harm."""
+        """
+        Whether the events of a request are processed before it does its harm.
+        """
         return self.kind in _PROCESSES
 
     @property
     def answers(self) -> bool:
-        """Whether it answers by itself, in the place of the vendor."""
+        """
+        Whether it answers by itself, in the place of the vendor.
+        """
         return self.kind in _ANSWERS
 
     def answer(self, vendor: Vendor, wall_clock: float) -> Verdict:
@@ -114,7 +118,9 @@ class Fault:
 
 
 class Plan(NamedTuple):
-    """What one request meets: at most one fault that shapes the answer, and seconds of delay."""
+    """
+    What one request meets: at most one fault that shapes the answer, and seconds of delay.
+    """
 
     fault: Fault | None
     latency: float

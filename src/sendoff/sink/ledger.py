@@ -124,7 +124,9 @@ class Ledger:
         self._faults[kind] += 1
 
     def snapshot(self) -> VendorStats:
-        """The counts as they stand."""
+        """
+        The counts as they stand.
+        """
         return VendorStats(
             requests=self.requests,
             statuses=dict(self._statuses),

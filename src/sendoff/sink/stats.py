@@ -63,7 +63,9 @@ class VendorStats:
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> VendorStats:
-        """The snapshot that became this JSON object."""
+        """
+        The snapshot that became this JSON object.
+        """
         statuses = {int(status): count for status, count in data["statuses"].items()}
         seconds = tuple((second, count) for second, count in data["seconds"])
         return cls(**{**data, "statuses": statuses, "seconds": seconds})
@@ -94,6 +96,8 @@ class Stats:
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Stats:
-        """The snapshot that became this JSON object."""
+        """
+        The snapshot that became this JSON object.
+        """
         vendors = {name: VendorStats.from_json(data[name]) for name in ("datadog", "freshpaint")}
         return cls(**{**data, "script": tuple(data["script"]), **vendors})

@@ -29,23 +29,31 @@ _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
 class Connection(web.RequestHandler):
-    """A connection that knows when its last bytes came in and when its client has gone."""
+    """
+    A connection that knows when its last bytes came in and when its client has gone.
+    """
 
     __slots__ = ("arrived", "gone")
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin with a client that is there and has sent nothing."""
+        """
+        Begin with a client that is there and has sent nothing.
+        """
         self.arrived = 0.0
         self.gone = asyncio.Event()
         super().connection_made(transport)
 
     def data_received(self, data: bytes) -> None:
-        """Note the moment: under load, handlers run well after their requests came in."""
+        """
+        Note the moment: under load, handlers run well after their requests came in.
+        """
         self.arrived = time.monotonic()
         super().data_received(data)
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        """Wake who waits for the client to go."""
+        """
+        Wake who waits for the client to go.
+        """
         self.gone.set()
         super().connection_lost(exc)
 
