@@ -147,21 +147,34 @@ class Batcher:
         Returns:
             The room left, or -1 when the batch is complete.
         """
-        bodies = batch.bodies
-        waiting = queue.bodies
-        for _ in range(CHUNK):
+        # Written for speed, with the counts kept for the whole chunk: 15,000 events fill a body of
+        # 5 MB, and the loop stands still meanwhile.
+        bodies, ids = batch.bodies, batch.ids
+        waiting, waiting_ids = queue.bodies, queue.ids
+        count = size = 0
+        complete = False
+        while count < CHUNK:
             if not waiting or len(bodies) >= self.max_events:
-                return -1
-            # A batch of one goes without framing; the second event brings it in.
-            cost = len(waiting[0]) + (self._separator if bodies else 0)
-            if len(bodies) == 1:
-                cost += self._around
-            if cost > room and bodies:
-                return -1
-            body, event_id = queue.pop()
-            batch.add(body, event_id)
+                complete = True
+                break
+            length = len(waiting[0])
+            cost = length
+            if bodies:
+                cost += self._separator
+                # A batch of one goes without framing; the second event brings it in.
+                if len(bodies) == 1:
+                    cost += self._around
+                if cost > room:
+                    complete = True
+                    break
+            bodies.append(waiting.popleft())
+            ids.append(waiting_ids.popleft())
+            count += 1
+            size += length
             room -= cost
-        return room
+        queue.popped(count, size)
+        batch.size += size
+        return -1 if complete else room
 
     def took(self, queue: EventQueue, now: float) -> None:
         """

@@ -16,6 +16,7 @@ from dataclasses import replace
 from functools import partial
 
 import anyio
+from anyio.lowlevel import checkpoint
 
 from sendoff._batcher import Batch, Batcher
 from sendoff._breaker import Breaker, BreakerState
@@ -37,6 +38,9 @@ COMPRESS_IN_THREAD = 32 * 1024
 Bytes above which a body is compressed in a worker thread: below, the hand-over costs more than it
 saves.
 """
+
+LARGE = 256 * 1024
+"""Bytes of a batch from which its way is cut into several turns of the loop."""
 
 PROBE_SHARE = 0.2
 """
@@ -108,6 +112,9 @@ class Delivery:
         Brings every part of a batch to its fate.
         """
         while (part := work.next(one_by_one=self._batcher.max_events == 1)) is not None:
+            if part.size > LARGE:
+                # To take it from the queue was work enough for one turn of the loop.
+                await checkpoint()
             request = self._destination.request(part.bodies)
             if self._tuning.compression is not None:
                 request = await self._compress(request)

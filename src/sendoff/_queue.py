@@ -98,9 +98,15 @@ class EventQueue:
         """
         body = self.bodies.popleft()
         event_id = self.ids.popleft()
-        self.queued_bytes -= len(body)
-        self.head += 1
+        self.popped(1, len(body))
         return body, event_id
+
+    def popped(self, events: int, size: int) -> None:
+        """
+        Notes that the oldest events were taken out of `bodies` and `ids`.
+        """
+        self.queued_bytes -= size
+        self.head += events
 
     def release(self, events: int, size: int) -> None:
         """
