@@ -45,7 +45,7 @@ class DropHook:
         self._backlog: deque[tuple[DropReason, DroppedEvent]] = deque()
         self._bytes = 0
         self._rung = False  # since the last `deliver`
-        self.missed = 0  # given up, but not shown to the callback
+        self.missed = 0  # given up, but not shown to the callback, since the last `deliver`
         self.failures = 0  # exceptions of the callback's
 
     def offer(self, reason: DropReason, event: DroppedEvent) -> None:
@@ -72,6 +72,11 @@ class DropHook:
                 backlog, self._backlog = self._backlog, deque()
                 self._bytes = 0
                 self._rung = False
+                missed, self.missed = self.missed, 0
+            if missed:
+                logger.warning(
+                    "on_drop was too slow: %d dropped events were not shown to it", missed
+                )
             if not backlog:
                 return
             groups: dict[DropReason, list[DroppedEvent]] = {}

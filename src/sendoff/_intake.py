@@ -119,19 +119,26 @@ class Intake:
         if len(body) > self._max_event:
             self.reject("too_large", f"{len(body):,} bytes, the limit is {self._max_event:,}")
             return False
-        if self.closed:
+        ring = False
+        evicted: Evicted | None = ()
+        with self.lock:
+            # Under the lock: once it is closed, nothing slips in behind the last flush.
+            closed = self.closed
+            if not closed:
+                queue = self.queue
+                evicted = queue.push(body, event_id)
+                if evicted is None:
+                    self.ledger.dropped[DropReason.OVERFLOW] += 1
+                elif evicted:
+                    self.ledger.dropped[DropReason.OVERFLOW] += len(evicted)
+                ring = (
+                    len(queue.bodies) >= self.ring_events or queue.queued_bytes >= self.ring_bytes
+                )
+                if ring:
+                    self.ring_events = self.ring_bytes = NEVER  # once is enough
+        if closed:
             self.reject("closed", "the dispatcher is closed")
             return False
-        with self.lock:
-            queue = self.queue
-            evicted = queue.push(body, event_id)
-            if evicted is None:
-                self.ledger.dropped[DropReason.OVERFLOW] += 1
-            elif evicted:
-                self.ledger.dropped[DropReason.OVERFLOW] += len(evicted)
-            ring = len(queue.bodies) >= self.ring_events or queue.queued_bytes >= self.ring_bytes
-            if ring:
-                self.ring_events = self.ring_bytes = NEVER  # once is enough
         if ring:
             self.call_loop(self._rung)
         if evicted == ():
@@ -151,6 +158,13 @@ class Intake:
         with self.lock:
             self.ledger.rejections[reason] += 1
         self.log(f"rejected {reason}", "%s: an event was rejected, %s: %s", reason, detail)
+
+    def set_closed(self, closed: bool) -> None:
+        """
+        From now on rejects events, or takes them again.
+        """
+        with self.lock:
+            self.closed = closed
 
     # --- fates --------------------------------------------------------------------------------
 

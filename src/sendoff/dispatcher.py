@@ -138,7 +138,7 @@ class Dispatcher:
         )
         self._lanes = tuple(Lane(intake) for intake in self._intakes)
         for intake in self._intakes:
-            intake.closed = self._closed
+            intake.set_closed(self._closed)
         self._host: Host | None = None
         self._loop: asyncio.AbstractEventLoop | None = None  # the host's; None while there is none
         # The loop that ended without `aclose`.
@@ -355,7 +355,7 @@ class Dispatcher:
             self._closed = False
             self._left_loop = None
             for intake in self._intakes:
-                intake.closed = False
+                intake.set_closed(False)
             host = self._host_here()
         await _notice(host.when_ready, None)
 
@@ -425,7 +425,7 @@ class Dispatcher:
         with self._lock:
             self._closed = True
             for intake in self._intakes:
-                intake.closed = True
+                intake.set_closed(True)
             pending = any(lane.stats().pending for lane in self._lanes)
             host = self._host_here() if pending else self._living_host()
         left: Mapping[str, int] = {}

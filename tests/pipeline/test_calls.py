@@ -456,3 +456,24 @@ def test_order_is_kept_within_a_lane() -> None:
             assert now() < 1.0
 
     run(main())
+
+
+def test_nothing_slips_in_behind_the_last_flush() -> None:
+    """A call that meets the close in its middle is accepted before it or rejected after it."""
+    d = dispatcher(Vendors(), datadog())
+    intake = d._intakes[0]
+    locked, done = threading.Event(), threading.Event()
+
+    def close() -> None:
+        with intake.lock:
+            locked.set()
+            done.wait(0.05)  # the other thread is inside its call by now
+            intake.set_closed(True)
+
+    closer = threading.Thread(target=close)
+    closer.start()
+    locked.wait()
+    assert d.track("x", user_id="u") is None
+    done.set()
+    closer.join()
+    assert fates(d, "datadog") == {"rejected": {"closed": 1}}
