@@ -24,6 +24,7 @@ from sendoff._gate import Gate
 from sendoff._intake import Intake
 from sendoff._narrow import Narrowing
 from sendoff._retry import Backoff, floor_of
+from sendoff._threads import in_thread
 from sendoff._throttle import Throttle
 from sendoff.destinations.base import compressed
 from sendoff.destinations.verdicts import verdict_of_failure
@@ -125,7 +126,7 @@ class Delivery:
         assert method is not None
         if len(request.body) < COMPRESS_IN_THREAD:
             return compressed(request, method)
-        return await anyio.to_thread.run_sync(compressed, request, method, abandon_on_cancel=True)
+        return await in_thread(compressed, request, method)
 
     async def _until_settled(self, work: Narrowing, part: Batch, request: Request) -> None:
         """

@@ -10,13 +10,16 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine
+import types
+from collections.abc import Callable, Coroutine, Generator
 from contextvars import Context
 from functools import partial
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import anyio
+
+from sendoff._fork import import_in_peace
+from sendoff._threads import in_thread
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,22 +30,26 @@ if TYPE_CHECKING:
 
 __all__ = ["Host"]
 
-CLOSE_SECONDS = 0.25
-"""Seconds for closing connections after the last flush, and for the last call of `on_drop`."""
+CLOSE_SECONDS = 0.1
+"""
+Seconds for closing connections after the last flush, and again for the last call of `on_drop`: a
+process ends within its deadline and half a second.
+"""
 
 logger = logging.getLogger("sendoff")
 
 
 class Host:
     """
-    Runs the lanes in the running loop.
+    Runs the lanes in a loop.
 
     Args:
         lanes: All lanes of the dispatcher.
         transport: What they send with; None for HTTP.
         hook: The way to `on_drop`, if it is set.
+        loop: Where; this thread's running one, or one that runs nowhere yet.
         shutdown_timeout: Seconds for the last flush of a loop that ends without `aclose`.
-        ended: Called in the loop when it is over.
+        ended: Called in the loop when it is over; before those who wait for that are told.
     """
 
     def __init__(
@@ -51,10 +58,11 @@ class Host:
         transport: Transport | None,
         hook: DropHook | None,
         *,
+        loop: asyncio.AbstractEventLoop,
         shutdown_timeout: float,
         ended: Callable[[Host], None],
     ) -> None:
-        self.loop = asyncio.get_running_loop()
+        self.loop = loop
         self._lanes = lanes
         self._transport = transport
         self._hook = hook
@@ -66,6 +74,7 @@ class Host:
         self._clock = time.monotonic if is_uvloop else self.loop.time
         # All mutable state.
         self.given_up: dict[str, int] = {}  # by `aclose`, at its deadline
+        self.flushed_for = 0.0  # seconds that the last flush took
         self._close_asked = asyncio.Event()
         self._close_timeout: float | None = None  # None: the loop ended without `aclose`
         self._drops = asyncio.Event()
@@ -73,12 +82,14 @@ class Host:
         self._done: list[Callable[[], None]] = []
         self._is_ready = False
         self._is_done = False
+        # Brought into its `try` at once: a loop that dies in this very turn cancels its tasks
+        # before any of them began.
+        coroutine = self._run()
+        coroutine.send(None)
         # In an empty context, so that no request's context variables live on in it; not by
-        # `create_task`, because an eager task factory would run its beginning inside the caller's
+        # `create_task`, because an eager task factory would run more of it inside the caller's
         # `track`.
-        self._task = asyncio.Task(
-            self._run(), loop=self.loop, name="sendoff host", context=Context()
-        )
+        self.task = asyncio.Task(coroutine, loop=loop, name="sendoff host", context=Context())
 
     @property
     def closing(self) -> bool:
@@ -134,6 +145,7 @@ class Host:
 
     async def _run(self) -> None:
         try:
+            await _next_turn()
             await self._open()
             await self._serve()
         except asyncio.CancelledError:
@@ -155,7 +167,7 @@ class Host:
         transport = self._transport
         if transport is None:
             # In a worker thread, as it loads aiohttp.
-            module = await anyio.to_thread.run_sync(import_module, "sendoff.transports.http")
+            module = await in_thread(import_in_peace, "sendoff.transports.http")
             transport = self._transport = module.HttpTransport()
         for lane in self._lanes:
             lane.attach(self.loop, self._clock, transport)
@@ -193,7 +205,8 @@ class Host:
         Gives every lane the same time to become empty.
         """
         timeout = self._shutdown_timeout if self._close_timeout is None else self._close_timeout
-        deadline = self._clock() + timeout
+        begun = self._clock()
+        deadline = begun + timeout
         left = len(self._lanes)
         done = asyncio.Event()
 
@@ -208,13 +221,14 @@ class Host:
             spawn(partial(drain, lane), f"sendoff {lane.name} drain")
         with anyio.move_on_after(timeout, shield=True):
             await done.wait()
+        self.flushed_for = self._clock() - begun
 
     async def _show_drops(self, hook: DropHook) -> None:
         """
         Calls `on_drop` in a worker thread, whenever there is something to see.
         """
         while True:
-            await anyio.to_thread.run_sync(hook.deliver, abandon_on_cancel=True)
+            await in_thread(hook.deliver)
             await self._drops.wait()
             self._drops.clear()
 
@@ -224,14 +238,13 @@ class Host:
         for lane in self._lanes:
             if self._close_timeout is not None and (given_up := lane.abandon()):
                 self.given_up[lane.name] = given_up
-                logger.warning("%s: %d events were given up at shutdown", lane.name, given_up)
             lane.detach()
         if self._transport is not None:
             with anyio.move_on_after(CLOSE_SECONDS, shield=True):
                 await self._transport.aclose()
         if self._hook is not None:
             with anyio.move_on_after(CLOSE_SECONDS, shield=True):
-                await anyio.to_thread.run_sync(self._hook.deliver, abandon_on_cancel=True)
+                await in_thread(self._hook.deliver)
         self._is_done = True
         self._ended(self)
         self._tell(self._ready)
@@ -241,3 +254,8 @@ class Host:
     def _tell(listeners: list[Callable[[], None]]) -> None:
         while listeners:
             listeners.pop()()
+
+
+@types.coroutine
+def _next_turn() -> Generator[None, None, None]:
+    yield

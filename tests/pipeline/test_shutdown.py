@@ -131,7 +131,7 @@ def test_close_reports_what_it_left(caplog: pytest.LogCaptureFixture) -> None:
             d.track("x", user_id="u")
         report = await d.aclose(timeout=1)
         assert (bool(report), dict(report.left)) == (False, {"freshpaint": 5})
-        assert caplog.messages == ["freshpaint: 5 events were given up at shutdown"]
+        assert caplog.messages == ["events are left at the end: freshpaint 5 (lost)"]
 
     run(main())
 
