@@ -22,7 +22,7 @@ from types import FrameType
 from typing import Protocol
 
 from sendoff._fork import forget_in_children
-from sendoff._threads import forbid_threads, start_daemon
+from sendoff._threads import start_daemon
 
 __all__ = ["GRACE", "Leaver", "keep_until_exit", "release"]
 
@@ -144,9 +144,14 @@ def _leave() -> None:
             # In a thread, because then a resolver that hangs cannot hold up the end.
             done.wait(seconds + GRACE)
         else:
-            forbid_threads()
             _run(leavers)
     _say(leavers)
+    if getattr(sys, "last_type", None) is KeyboardInterrupt:
+        # The interpreter remembers how the main module ended, and dies of SIGINT in the end; but
+        # every `exec` of text, such as in the making of a dataclass in a module that was imported
+        # just now, makes it forget. One that ends in the same way reminds it.
+        with suppress(KeyboardInterrupt):
+            exec("raise KeyboardInterrupt")  # noqa: S102 a constant
 
 
 def _run(leavers: list[Leaver]) -> None:

@@ -141,6 +141,13 @@ class Host:
 
         self.call(ask)
 
+    def forsake(self) -> None:
+        """
+        Its loop will never turn again: asyncio need not complain that its task is pending.
+        """
+        # What `asyncio.gather` does to the tasks of a dead loop; there is no public way.
+        self.task._log_destroy_pending = False  # type: ignore[attr-defined]
+
     # --- in the loop ------------------------------------------------------------------------------
 
     async def _run(self) -> None:

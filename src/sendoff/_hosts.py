@@ -111,6 +111,7 @@ class Hosts:
             # Closed under it, without a chance to end: what it had in hand goes back.
             for lane in self._lanes:
                 lane.detach()
+            host.forsake()
             self._host = host = None
             self.loop = self
         return host

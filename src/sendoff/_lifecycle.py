@@ -197,8 +197,8 @@ class Lifecycle:
 
     def _gave_up(self, left: Mapping[str, int]) -> None:
         if not self._leaving:
-            said = ", ".join(f"{name} {events:,}" for name, events in left.items())
-            logger.warning("events are left at the end: %s (%s)", said, self._where)
+            said = ", ".join(f"{name} {events}" for name, events in self._said(left).items())
+            logger.warning("events are left at the end: %s", said)
 
     # --- the end of the process, as `_exit` asks for it -------------------------------------------
 
@@ -230,7 +230,9 @@ class Lifecycle:
         """
         By destination, how many events the last flush left and where they are.
         """
-        left = self._pending() if self._left is None else self._left
+        return self._said(self._pending() if self._left is None else self._left)
+
+    def _said(self, left: Mapping[str, int]) -> Mapping[str, str]:
         return {name: f"{events:,} ({self._where})" for name, events in left.items()}
 
 

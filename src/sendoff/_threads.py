@@ -1,8 +1,8 @@
 """
-Work that would hold the loop up, in a worker thread; or in place, once no thread can be started.
+Work that would hold the loop up, in a worker thread; or in place, where no thread can be started.
 
-An interpreter that is shutting down starts no threads (Python 3.12 from the beginning of its exit
-functions on), so the flush at exit does everything in place: nobody else is on its loop.
+An interpreter that is shutting down may start no thread (Python 3.12 does not, from the end of the
+main module on), and what is left to do then is done on a loop that nobody else uses.
 """
 
 from __future__ import annotations
@@ -13,28 +13,29 @@ from typing import TypeVar, TypeVarTuple, Unpack
 
 import anyio.to_thread
 
-__all__ = ["forbid_threads", "in_thread", "start_daemon"]
+__all__ = ["in_thread", "start_daemon"]
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
-
-_forbidden = threading.Event()
-
-
-def forbid_threads() -> None:
-    """
-    From now on everything runs in place.
-    """
-    _forbidden.set()
 
 
 async def in_thread(call: Callable[[Unpack[Ts]], T], *args: *Ts) -> T:
     """
     Runs something in a worker thread. Cancelling it abandons the thread.
     """
-    if _forbidden.is_set():
+    begun = False
+
+    def work() -> T:
+        nonlocal begun
+        begun = True
         return call(*args)
-    return await anyio.to_thread.run_sync(call, *args, abandon_on_cancel=True)
+
+    try:
+        return await anyio.to_thread.run_sync(work, abandon_on_cancel=True)
+    except RuntimeError:
+        if begun:
+            raise
+    return call(*args)  # the thread could not be started
 
 
 def start_daemon(name: str, work: Callable[[], object]) -> bool:
