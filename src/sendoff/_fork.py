@@ -6,8 +6,8 @@ another thread of the parent held does not exist in the child. What the child fo
 there, because finalizers of the parent's connections would reach into the event queue of the
 parent's selector, which both processes share.
 
-A fork waits for an import that runs in a worker thread: in the child that thread does not exist,
-and the lock of a half-imported module would never be opened.
+A fork waits for imports that run in a thread of ours: in the child that thread does not exist, and
+the lock of a half-imported module would never be opened.
 """
 
 from __future__ import annotations
@@ -15,11 +15,13 @@ from __future__ import annotations
 import os
 import threading
 import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from types import ModuleType
 from typing import Protocol
 
-__all__ = ["forget_in_children", "import_in_peace"]
+__all__ = ["forget_in_children", "import_in_peace", "no_forks"]
 
 IMPORT_SECONDS = 10.0
 """Seconds that a fork waits for an import at most; loading aiohttp takes 0.4."""
@@ -52,11 +54,20 @@ def forget_in_children(thing: _Forgetful) -> None:
     _watched.add(thing)
 
 
-def import_in_peace(name: str) -> ModuleType:
+@contextmanager
+def no_forks() -> Iterator[None]:
     """
-    Imports a module while no fork happens. For worker threads.
+    Has forks wait, while a thread of ours imports. Not to be nested.
     """
     with _Importing.lock:
+        yield
+
+
+def import_in_peace(name: str) -> ModuleType:
+    """
+    Imports a module while no fork happens.
+    """
+    with no_forks():
         return import_module(name)
 
 

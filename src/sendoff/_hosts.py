@@ -15,8 +15,9 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from sendoff._exit import Leaver, keep_until_exit, release
+from sendoff._fork import no_forks
 from sendoff._host import Host
-from sendoff._threads import start_daemon
+from sendoff._threads import in_thread, start_daemon
 
 if TYPE_CHECKING:
     from sendoff._hook import DropHook
@@ -192,6 +193,8 @@ def _turn(loop: asyncio.AbstractEventLoop, host: Host) -> None:
     """
     try:
         asyncio.set_event_loop(loop)
+        with no_forks():
+            loop.run_until_complete(in_thread(int))  # has anyio load what it needs
         with suppress(asyncio.CancelledError):
             loop.run_until_complete(host.task)
     finally:
