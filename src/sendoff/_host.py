@@ -75,6 +75,7 @@ class Host:
         # All mutable state.
         self.given_up: dict[str, int] = {}  # by `aclose`, at its deadline
         self.flushed_for = 0.0  # seconds that the last flush took
+        self.failed = False  # it was stopped by an error
         self._close_asked = asyncio.Event()
         self._close_timeout: float | None = None  # None: the loop ended without `aclose`
         self._drops = asyncio.Event()
@@ -164,9 +165,8 @@ class Host:
             await self._serve()
             raise
         except Exception as exc:  # noqa: BLE001 a transport is somebody's code; nobody awaits this task
-            logger.error(
-                "sending has stopped: %s; the next call starts it again", type(exc).__name__
-            )
+            self.failed = True
+            logger.error("sending has stopped: %s; calls start it again", type(exc).__name__)
         finally:
             await self._finish()
 

@@ -8,7 +8,10 @@ back; what is pending without a host is kept for the next loop, and for the end 
 from __future__ import annotations
 
 import asyncio
+import logging
+import math
 import threading
+import time
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -17,7 +20,7 @@ from typing import TYPE_CHECKING
 from sendoff._exit import Leaver, keep_until_exit, release
 from sendoff._fork import no_forks
 from sendoff._host import Host
-from sendoff._threads import in_thread, start_daemon
+from sendoff._threads import in_thread, start_daemon, under_gevent
 
 if TYPE_CHECKING:
     from sendoff._hook import DropHook
@@ -25,6 +28,14 @@ if TYPE_CHECKING:
     from sendoff.transports.base import Transport
 
 __all__ = ["Hosts", "running_loop"]
+
+MAX_REST = 60.0
+"""
+Seconds, at most, before a call starts another host in place of one that stopped by an error: two
+after the first, then twice as many each time.
+"""
+
+logger = logging.getLogger("sendoff")
 
 running_loop = (
     asyncio._get_running_loop
@@ -72,6 +83,9 @@ class Hosts:
         self.loop: object = self  # calls in another loop than this, or without one, ask `elsewhere`
         self.spent = 0.0  # seconds of `shutdown_timeout` that a loop's end has used up
         self._host: Host | None = None
+        self._opening = False  # a thread's host is being made
+        self._failures = 0  # hosts in a row that stopped by an error
+        self._resume_at = -math.inf  # calls start no other one before
         self._left_loop: weakref.ref[asyncio.AbstractEventLoop] | None = None  # it ended by itself
 
     @property
@@ -87,7 +101,9 @@ class Hosts:
         can.
         """
         with self.lock:
-            if self.living() is not None or self.closed:
+            if self.living() is not None or self.closed or self._opening:
+                return
+            if self._failures and time.monotonic() < self._resume_at:
                 return
             loop = running_loop()
             if self._blocking:
@@ -95,6 +111,10 @@ class Hosts:
             elif loop is None:
                 self._keep()
                 self.loop = None  # further calls without a loop need not ask again
+                if under_gevent():
+                    logger.error(
+                        "gevent leaves no loop to send from: events wait for the end"
+                    )
             elif self._left_loop is None or self._left_loop() is not loop:
                 # A loop that is being torn down would never run what is started now.
                 self.here()
@@ -140,7 +160,12 @@ class Hosts:
         """
         host = self.living()
         if host is None:
-            loop = asyncio.new_event_loop()
+            # Making a loop writes a log line, whose handler may call and ask for a host.
+            self._opening = True
+            try:
+                loop = asyncio.new_event_loop()
+            finally:
+                self._opening = False
             host = self._new(loop)
             self.loop = None  # calls without a loop, as a thread's are, need not ask
             if not start_daemon("sendoff", lambda: _turn(loop, host)):
@@ -171,6 +196,10 @@ class Hosts:
                 self._host = None
                 self.loop = self
                 self._left_loop = weakref.ref(host.loop)
+                self._failures = self._failures + 1 if host.failed else 0
+                if host.failed:
+                    self._left_loop = None
+                    self._resume_at = time.monotonic() + min(2.0**self._failures, MAX_REST)
                 if any(lane.stats().pending for lane in self._lanes):
                     self.spent = host.flushed_for
                 else:

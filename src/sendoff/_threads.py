@@ -7,13 +7,14 @@ main module on), and what is left to do then is done on a loop that nobody else 
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable
 from typing import TypeVar, TypeVarTuple, Unpack
 
 import anyio.to_thread
 
-__all__ = ["in_thread", "start_daemon"]
+__all__ = ["in_thread", "start_daemon", "under_gevent"]
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -51,3 +52,14 @@ def start_daemon(name: str, work: Callable[[], object]) -> bool:
     except RuntimeError:
         return False
     return True
+
+
+def under_gevent() -> bool:
+    """
+    Whether gevent has replaced what threads and event loops stand on, so that asyncio cannot run
+    beside the program.
+    """
+    monkey = sys.modules.get("gevent.monkey")
+    return monkey is not None and any(
+        monkey.is_module_patched(name) for name in ("threading", "select", "socket", "queue")
+    )

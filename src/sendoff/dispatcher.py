@@ -25,6 +25,7 @@ from sendoff._hosts import running_loop
 from sendoff._intake import Intake
 from sendoff._lane import Lane
 from sendoff._lifecycle import Lifecycle
+from sendoff._threads import under_gevent
 from sendoff.destinations.base import Destination
 from sendoff.destinations.checks import insert_id_of
 from sendoff.errors import EventRejected, OptionError
@@ -101,6 +102,8 @@ class Dispatcher:
         check_number("shutdown_timeout", shutdown_timeout, least=0)
         check_choice("handle_sigterm", handle_sigterm, (True, False))
         check_choice("blocking", blocking, (True, False))
+        if blocking and under_gevent():
+            raise OptionError("blocking must be False under gevent: asyncio needs real threads")
         if on_drop is not None and not callable(on_drop):
             raise OptionError(f"on_drop must be callable, not {type(on_drop).__name__}")
         if transport is not None and not hasattr(transport, "send"):

@@ -321,3 +321,32 @@ def test_a_start_during_a_close_begins_after_it() -> None:
         await d.aclose()
 
     run(main())
+
+
+def test_a_host_that_cannot_open_is_not_started_at_every_call(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A transport that fails to open costs one line, not one a call; `start` tries at once."""
+    vendors = Vendors()
+    broken = True
+
+    async def opens() -> None:
+        if broken:
+            raise RuntimeError("no")
+
+    vendors.transport.open = opens  # type: ignore[method-assign]
+
+    async def main() -> None:
+        nonlocal broken
+        d = dispatcher(vendors, freshpaint())
+        for _ in range(100):
+            d.track("x", user_id="u")
+            await asyncio.sleep(0)
+        assert fates(d, "freshpaint") == {"pending": 100}
+        assert caplog.messages == ["sending has stopped: RuntimeError; calls start it again"]
+        broken = False
+        await d.start()
+        assert await d.aclose()
+        assert fates(d, "freshpaint") == {"delivered": 100}
+
+    run(main())
