@@ -151,10 +151,10 @@ def test_links_lead_somewhere() -> None:
             assert (page.parent / target).exists(), f"{page}: {target}"
 
 
-def test_promises_name_tests_that_exist() -> None:
-    """Each test that the promises name is in the suite."""
+def test_guarantees_name_tests_that_exist() -> None:
+    """Each test that the guarantees name is in the suite."""
     tests = "\n".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
-    named = re.findall(r"`(test_\w+)`", (ROOT / "docs/explanation/promises.md").read_text())
+    named = re.findall(r"`(test_\w+)`", (ROOT / "docs/explanation/guarantees.md").read_text())
     assert named
     for name in named:
         assert f"def {name}(" in tests, name
