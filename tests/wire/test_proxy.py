@@ -8,18 +8,17 @@ import asyncio
 import json
 import os
 import ssl
-import sys
 from typing import Any
 
 import aiohttp
 import pytest
 import trustme
-from neighbours import OK, Neighbour, Proxy, Seen, answer
 
+from neighbours import OK, Neighbour, Proxy, Seen, answer
 from sendoff import Datadog, Dispatcher, Freshpaint, OptionError, Retry
 from sendoff.transports.http import HttpTransport
 
-QUICK = Retry(base=0.02, cap=0.05, hold_interval=0.05)
+QUICK = Retry(attempts=1_000, base=0.02, cap=0.05, hold_interval=0.05)
 OURS = trustme.CA()
 
 
@@ -74,11 +73,9 @@ def test_everything_goes_through_the_proxy(secure: bool, secure_proxy: bool) -> 
             assert numbers(there) == [0, 1, 2]
             assert {seen.method for seen in proxy.seen} == {"CONNECT" if secure else "POST"}
             assert all("proxy-authorization" in seen.headers for seen in proxy.seen)
-            assert (
-                not any("proxy-authorization" in seen.headers for seen in there.seen) or not secure
-            )
-            if secure:
-                assert not any(seen.body or b"t0ken" in repr(seen).encode() for seen in proxy.seen)
+            if secure:  # what the proxy can see of it
+                assert "t0ken" not in repr(proxy.seen)
+                assert "proxy-authorization" not in repr(there.seen)
 
     asyncio.run(main())
 
@@ -284,42 +281,3 @@ def test_a_wrong_session_is_refused(session: Any) -> None:
     """At construction, naming the option."""
     with pytest.raises(OptionError, match=r"session must be an aiohttp\.ClientSession, not"):
         HttpTransport(session=session)
-
-
-# --- the end of the interpreter -------------------------------------------------------------------
-
-LAST_WORDS = """
-import asyncio, atexit, sys
-from sendoff import Dispatcher, Freshpaint
-from sendoff.transports.http import HttpTransport  # at the end no thread can load it
-
-dispatcher = Dispatcher(
-    Freshpaint(token="token", endpoint=sys.argv[1]), transport=HttpTransport()
-)
-
-async def send():
-    async with dispatcher:
-        pass
-    print(dispatcher.stats().destinations["freshpaint"].delivered)
-
-dispatcher.track("x", user_id="u")
-atexit.register(lambda: asyncio.run(send()))
-"""
-
-
-def test_a_name_is_resolved_while_the_interpreter_ends() -> None:
-    """No thread can be started and no executor takes work: `localhost` is found all the same."""
-
-    async def main() -> None:
-        async with Neighbour() as there:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                *("-W", "error", "-c", LAST_WORDS, f"{there.url('localhost')}/track"),
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.PIPE,
-            )
-            out, err = await asyncio.wait_for(process.communicate(), 30)
-            assert (out, err, process.returncode) == (b"1\n", b"", 0)
-            assert len(there.seen) == 1
-
-    asyncio.run(main())

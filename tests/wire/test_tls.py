@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 import trustme
-from neighbours import BlockingNeighbour, Neighbour, answer
 
+from neighbours import BlockingNeighbour, Neighbour, answer
 from sendoff import Datadog, Dispatcher, Freshpaint, Retry
 
-QUICK = Retry(base=0.02, cap=0.05, hold_interval=0.05)
+QUICK = Retry(attempts=1_000, base=0.02, cap=0.05, hold_interval=0.05)
 OURS = trustme.CA()
 YESTERDAY = datetime.now(UTC) - timedelta(days=1)
 

@@ -67,6 +67,8 @@ class HttpTransport:
         # All mutable state.
         self._session: aiohttp.ClientSession | None = None
         self._parents: list[aiohttp.ClientSession] = []  # a forked child must not finalize them
+        # Who refused us by an alert after the handshake, and has not answered since.
+        self._refusing: set[tuple[str, ssl.SSLContext | None]] = set()
 
     async def open(self) -> None:
         """
@@ -101,6 +103,7 @@ class HttpTransport:
             failure = "connect" if self._given is None else "session"
             raise TransportError(failure, perhaps_sent=False)
         body = _Body(request.body, sent)
+        key = (request.url, request.ssl)
         try:
             async with session.post(
                 request.url,
@@ -112,6 +115,7 @@ class HttpTransport:
                 ssl=request.ssl or True,  # True: the session's own way, which is to verify
                 proxy=request.proxy,
             ) as response:
+                self._refusing.discard(key)
                 return Response(
                     response.status,
                     {name.lower(): value for name, value in response.headers.items()},
@@ -123,7 +127,14 @@ class HttpTransport:
             # Of another loop; or no thread can be started any more.
             failure = "connect" if self._given is None else "session"
             detail = type(exc).__name__
-        if request.proxy is not None and not body.is_begun and failure in IN_A_TUNNEL:
+        if body.is_begun:
+            # TLS 1.3 tells a client that its certificate is missing or wrong after the handshake,
+            # and then hangs up: often enough the reset overtakes the alert.
+            if failure == "tls":
+                self._refusing.add(key)
+            elif failure == "disconnected" and key in self._refusing:
+                failure = "tls"
+        elif request.proxy is not None and failure in IN_A_TUNNEL:
             failure = "proxy"
         # Out here, so that it does not carry aiohttp's.
         raise TransportError(failure, perhaps_sent=body.is_begun, detail=detail)
