@@ -12,7 +12,7 @@ import ssl as tls
 import sys
 from dataclasses import dataclass, field
 from typing import Literal
-from urllib.parse import unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from sendoff.errors import OptionError
 
@@ -160,11 +160,9 @@ def check_url(option: str, value: object) -> None:
     """
     # The value is never printed: people put credentials into URLs.
     check_text(option, value, secret=True)
-    try:
-        parts = urlsplit(str(value))
-        port = parts.port
-    except ValueError:  # not passed on: its text repeats what it did not understand
-        raise OptionError(f"{option} must be an http or https URL, and is none") from None
+    parts, port = _split(str(value))
+    if parts is None:
+        raise OptionError(f"{option} must be an http or https URL, and is none")
     if parts.username is not None or parts.password is not None:
         raise OptionError(f"{option} must not carry credentials")
     if parts.scheme not in ("http", "https") or not parts.hostname or port == 0:
@@ -173,6 +171,29 @@ def check_url(option: str, value: object) -> None:
         raise OptionError(f"{option} must be an http or https URL without blanks")
     if parts.fragment:
         raise OptionError(f"{option} must not carry a fragment")
+
+
+def _split(url: str) -> tuple[SplitResult | None, int | None]:
+    """
+    A URL's parts and its port. The error of one that is none is not passed on, not even as a
+    context: its text repeats what it did not understand.
+    """
+    try:
+        parts = urlsplit(url)
+        return parts, parts.port
+    except ValueError:
+        return None, None
+
+
+def _is_latin(quoted: str) -> bool:
+    """
+    Whether the header of HTTP's basic authentication can say a text.
+    """
+    try:
+        unquote(quoted, errors="strict").encode("latin-1")
+    except UnicodeError:
+        return False
+    return True
 
 
 def check_ssl(option: str, value: object) -> None:
@@ -204,13 +225,11 @@ def check_proxy(option: str, value: object) -> None:
         return
     check_text(option, value, secret=True)
     limit = f"{option} must be an http:// or https:// URL of a proxy"
-    try:
-        parts = urlsplit(str(value))
-        port = parts.port
-        # What the header of HTTP's basic authentication can say.
-        unquote(f"{parts.username}{parts.password}", errors="strict").encode("latin-1")
-    except ValueError:  # not passed on: its text repeats what it did not understand
-        raise OptionError(f"{limit}, and is none") from None
+    parts, port = _split(str(value))
+    if parts is None:
+        raise OptionError(f"{limit}, and is none")
+    if not _is_latin(f"{parts.username}{parts.password}"):
+        raise OptionError(f"{option} must have a user and a password in Latin-1, percent-encoded")
     if parts.scheme not in ("http", "https") or not parts.hostname or port == 0:
         raise OptionError(limit)
     if parts.path not in ("", "/") or parts.query or parts.fragment or " " in str(value):

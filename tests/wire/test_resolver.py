@@ -77,6 +77,7 @@ def test_a_link_local_address_keeps_its_zone(monkeypatch: pytest.MonkeyPatch) ->
 
 LAST_WORDS = """
 import asyncio, atexit, sys
+import concurrent.futures.thread  # as in any application; without it executors fail more kindly
 from sendoff import Dispatcher, Freshpaint
 from sendoff.transports.http import HttpTransport  # at the end no thread can load it
 
