@@ -169,7 +169,8 @@ def test_a_close_does_not_wait_for_a_credential_that_will_not_come(vendor: str) 
     vendors = Vendors()
 
     async def main() -> None:
-        d = dispatcher(vendors, maker(vendor, Vault(OSError())))
+        retry = Retry(hold_interval=300.0)
+        d = dispatcher(vendors, maker(vendor, Vault(OSError()), retry=retry))
         await d.start()
         d.track("x", user_id="u")
         await d.flush(timeout=1.0)
