@@ -50,13 +50,16 @@ def run(code: str, sink: SinkProcess) -> subprocess.CompletedProcess[str]:
     """
     prelude = PRELUDE.format(datadog=sink.datadog_endpoint, freshpaint=sink.freshpaint_endpoint)
     code = code.replace("http://127.0.0.1:8321", sink.url).replace("…", "any")
+    without_proxies = {
+        name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")
+    }
     return subprocess.run(
         [sys.executable, "-W", "error", "-c", prelude + code],
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
-        env={**os.environ, **ENVIRONMENT},
+        env={**without_proxies, **ENVIRONMENT},
     )
 
 

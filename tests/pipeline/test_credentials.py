@@ -75,7 +75,7 @@ def test_a_rotated_credential_reaches_what_was_queued_before(vendor: str) -> Non
                 d.track("x", user_id="u")
             assert not await d.flush(timeout=25.0)
             vault.value = "new"
-            assert await d.flush()
+            assert await d.flush(timeout=1_000.0)
             assert fates(d, vendor) == {"delivered": 5}
 
     run(main())
@@ -96,7 +96,7 @@ def test_a_retry_goes_with_the_credential_of_its_own_moment(vendor: str) -> None
     async def main() -> None:
         async with dispatcher(vendors, maker(vendor, vault)) as d:
             d.track("x", user_id="u", properties={"n": 1})
-            assert await d.flush()
+            assert await d.flush(timeout=1_000.0)
 
     run(main())
     assert keys_of(vendors) == ["1st", "2nd"]
@@ -136,7 +136,7 @@ def test_a_credential_that_is_not_to_be_had_loses_nothing(
             assert 5 <= vault.asked <= 40  # slowly, by one probe at a time
             vault.value = "key"
             mended = now()
-            assert await d.flush()
+            assert await d.flush(timeout=1_000.0)
             assert now() - mended <= 20.0
             assert fates(d, vendor) == {"delivered": 50}
             assert d.stats().destinations[vendor].retries == 0
@@ -235,7 +235,7 @@ def test_no_body_is_above_the_limit_with_its_token(token: str) -> None:
             size = 5_000_000
             while d.track("x", user_id="u", properties={"text": "x" * size}) is None:
                 size -= 50
-            assert await d.flush()
+            assert await d.flush(timeout=1_000.0)
 
     run(main())
     (request,) = vendors.requests
@@ -252,7 +252,7 @@ def test_the_callers_own_token_property_does_not_take_the_place() -> None:
             d.track(
                 "x", user_id="u", properties={"token": None, "a": '{"properties":{"token":null,'}
             )
-            assert await d.flush()
+            assert await d.flush(timeout=1_000.0)
 
     run(main())
     properties = vendors.accepted[0]["properties"]
@@ -309,7 +309,7 @@ def test_a_header_may_be_asked_for_at_every_attempt() -> None:
             d.track("x")
             assert not await d.flush(timeout=1.0)
             vault.value = "abc"
-            assert await d.flush()
+            assert await d.flush(timeout=1_000.0)
 
     run(main())
     (request,) = vendors.requests
@@ -348,7 +348,7 @@ def test_a_destination_need_not_know_of_credentials_and_still_has_its_proxy() ->
     async def main() -> None:
         async with dispatcher(vendors, Bare(proxy="http://proxy.example")) as d:
             d.track("x")
-            assert await d.flush()
+            assert await d.flush(timeout=1_000.0)
 
     run(main())
     assert vendors.requests[0].proxy == "http://proxy.example"
@@ -373,7 +373,7 @@ def test_a_destination_that_has_no_credential_holds_its_lane() -> None:
             d.track("x")
             assert not await d.flush(timeout=5.0)
             destination.locked = False
-            assert await d.flush()
+            assert await d.flush(timeout=1_000.0)
 
     run(main())
     assert len(vendors.requests) == 1

@@ -1,7 +1,8 @@
 """
 What a destination is: events → bodies → request, answer → verdict.
 
-A destination is immutable, and its methods are plain: no await, clock, randomness or I/O. `encode`
+A destination is immutable but for what it remembers of credentials, and its methods are plain: no
+await, clock, randomness or I/O (a credential's callable may look where it likes, at once). `encode`
 runs in the caller's thread, at the call; everything else runs in the loop. Beyond the protocol, a
 destination may have ``authorized(request) -> Request``, which is asked before every attempt for the
 request with the credentials of the moment, and must return at once. To write a third one,
