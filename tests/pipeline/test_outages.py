@@ -50,8 +50,13 @@ def test_a_wrong_key_for_three_seconds_costs_few_requests_and_no_event(
                 await asyncio.sleep(0.1)
             assert sum(moment < 3.0 for moment in vendors.times) <= 12
             assert await d.flush()
-            # A pause is at most twice the one before it, so at most twice the time that was lost.
-            assert now() < 3.0 * 3 + 2
+            for host in ("perfalytics", "datadoghq"):
+                asked = [
+                    t for t, r in zip(vendors.times, vendors.requests, strict=True) if host in r.url
+                ]
+                back = min(moment for moment in asked if moment >= 3.0)
+                # A pause is at most 1, 2, 4 s, so the one over the end is 4 s at most.
+                assert back <= 3.0 + 4.0 + latency
             assert fates(d, "freshpaint") == fates(d, "datadog") == {"delivered": 3_000}
 
     with caplog.at_level(logging.WARNING):
@@ -209,7 +214,9 @@ def test_a_single_worker_is_never_stuck() -> None:
     vendors = Vendors(answer)
 
     async def main() -> None:
-        async with dispatcher(vendors, freshpaint(workers=1, timeout=1.0)) as d:
+        async with dispatcher(
+            vendors, freshpaint(workers=1, timeout=1.0, retry=Retry(attempts=20))
+        ) as d:
             fill(d, 50)
             assert await d.flush(timeout=120)
             assert fates(d, "freshpaint") == {"delivered": 50}
@@ -267,15 +274,18 @@ def returns(kind: str) -> list[float]:
     return firsts
 
 
-@pytest.mark.parametrize("kind", ["503", "connect", "401", "429"])
-def test_two_hundred_clients_do_not_return_together(kind: str) -> None:
-    """No tenth of a second sees the first request of more than one client in fifteen.
+@pytest.mark.parametrize(
+    ("kind", "share"),
+    # Whoever is told to wait 8 s comes back within 0.8 s after them.
+    [("503", 0.05), ("connect", 0.05), ("401", 0.05), ("429", 0.125)],
+)
+def test_two_hundred_clients_do_not_return_together(kind: str, share: float) -> None:
+    """No tenth of a second sees the first requests of more than a small share of the clients.
 
     The vendor is down for 60 s and refuses all of them from the same moment on.
     """
     firsts = returns(kind)
-    most = most_within(firsts, WINDOW)
-    assert most <= CLIENTS / 15, most
+    assert most_within(firsts, WINDOW) <= CLIENTS * share
     # A pause is at most half of the outage, or the slow probe's interval.
     assert max(firsts) <= OUTAGE + 31
 
