@@ -265,4 +265,6 @@ class Delivery:
             verdict.reason,
             verdict.detail,
             consequence,
+            # Somebody must mend a configuration; an outage passes.
+            level=logging.ERROR if verdict.action is Action.HOLD else logging.WARNING,
         )

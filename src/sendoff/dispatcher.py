@@ -30,11 +30,12 @@ from sendoff._hook import DropHook, OnDrop
 from sendoff._host import Host
 from sendoff._intake import Intake
 from sendoff._lane import Lane
+from sendoff._log import Log
 from sendoff.destinations.base import Destination
 from sendoff.destinations.checks import insert_id_of
 from sendoff.errors import EventRejected, OptionError
 from sendoff.events import Event
-from sendoff.observers import LogDamper, Report, Stats
+from sendoff.observers import Report, Stats
 from sendoff.options import (
     MAX_QUEUE_BYTES,
     MAX_QUEUE_EVENTS,
@@ -124,7 +125,7 @@ class Dispatcher:
 
     def _begin(self) -> None:
         self._lock = threading.RLock()
-        self._damper = LogDamper()
+        self._log = Log()
         self._hook = None if self._on_drop is None else DropHook(self._on_drop, self._ring_hook)
         self._intakes = tuple(
             Intake(
@@ -133,6 +134,7 @@ class Dispatcher:
                 max_bytes=self._max_bytes,
                 overflow=self._overflow,
                 hook=self._hook,
+                log=self._log,
             )
             for destination in self._destinations
         )
@@ -335,10 +337,7 @@ class Dispatcher:
         self._warn("internal", "an event was lost to an internal error, %s", type(exc).__name__)
 
     def _warn(self, kind: str, message: str, *args: object) -> None:
-        with self._lock:
-            held_back = self._damper.admit(kind, clock.monotonic())
-        if held_back is not None:
-            logger.warning(message, *args)
+        self._log.call(kind, message, *args)
 
     # --- lifecycle --------------------------------------------------------------------------------
 
@@ -492,6 +491,7 @@ class Dispatcher:
                 self._lanes,
                 self._transport,
                 self._hook,
+                self._log,
                 shutdown_timeout=self._shutdown_timeout,
                 ended=self._host_ended,
             )
