@@ -9,6 +9,7 @@ not sent, perhaps sent, answered.
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from collections.abc import Callable
 
@@ -68,10 +69,11 @@ class HttpTransport:
         """
         if self._session is None:
             raise TransportError("connect", perhaps_sent=False)
+        body = _Body(request.body, sent)
         try:
             async with self._session.post(
                 request.url,
-                data=_Body(request.body, sent),
+                data=body,
                 headers=request.headers,
                 allow_redirects=False,
             ) as response:
@@ -82,6 +84,9 @@ class HttpTransport:
                 )
         except (aiohttp.ClientError, OSError, ValueError) as exc:
             raise _translated(exc) from exc
+        except asyncio.CancelledError:
+            body.abort()
+            raise
 
     async def aclose(self) -> None:
         """
@@ -102,6 +107,7 @@ class _Body(aiohttp.Payload):
         super().__init__(body)
         self._body = body
         self._sent = sent
+        self._transport: asyncio.WriteTransport | None = None  # once the body is being written
 
     @property
     def size(self) -> int:
@@ -116,10 +122,19 @@ class _Body(aiohttp.Payload):
 
     async def write(self, writer: AbstractStreamWriter) -> None:
         body = self._body
+        self._transport = writer.transport
         await writer.write(body[:PIECE])
         self._sent()
         for start in range(PIECE, len(body), PIECE):
             await writer.write(body[start : start + PIECE])
+
+    def abort(self) -> None:
+        """
+        Cuts the connection at once. To close it, as aiohttp does, first waits for what is still to
+        be written: at a vendor that does not read, for ever.
+        """
+        if self._transport is not None:
+            self._transport.abort()
 
     async def write_with_length(
         self, writer: AbstractStreamWriter, content_length: int | None
