@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any
 
 from sendoff._encode import Encoder
 from sendoff._ledger import Ledger
-from sendoff._log import Log
+from sendoff._log import Log, type_name
 from sendoff._queue import EventQueue, Evicted
 from sendoff.destinations.base import Destination
+from sendoff.destinations.checks import object_of
 from sendoff.errors import EventRejected
 from sendoff.events import DroppedEvent, DropReason, Event
 from sendoff.observers import DestinationStats
@@ -92,9 +93,18 @@ class Intake:
             self.reject(exc.reason, exc.detail)
             return False
         except Exception as exc:  # noqa: BLE001 a destination is somebody's code, a mapping anybody's
-            self.reject("unencodable", type(exc).__name__)
+            self.reject("unencodable", type_name(exc))
             return False
         return body is not None and self._accept(body, event.id)
+
+    def recognizes(self, payload: Mapping[str, Any]) -> bool:
+        """
+        Whether a vendor's own body has this destination's shape. Never raises.
+        """
+        try:
+            return isinstance(payload, Mapping) and self.destination.recognizes(payload)
+        except Exception:  # noqa: BLE001 a mapping is anybody's code
+            return False
 
     def submit_payload(self, payload: Mapping[str, Any], event_id: str, now: float) -> str | None:
         """
@@ -104,14 +114,16 @@ class Intake:
             The event's id, or None if it was not accepted.
         """
         try:
+            if payload is None:
+                raise EventRejected("invalid_payload", "a mapping is needed, not NoneType")
             body, event_id = self.destination.encode_payload(
-                payload, event_id=event_id, time=now, dumps=self._dumps
+                object_of("payload", payload), event_id=event_id, time=now, dumps=self._dumps
             )
         except EventRejected as exc:
             self.reject(exc.reason, exc.detail)
             return None
         except Exception as exc:  # noqa: BLE001 as above
-            self.reject("unencodable", type(exc).__name__)
+            self.reject("unencodable", type_name(exc))
             return None
         return event_id if self._accept(body, event_id) else None
 

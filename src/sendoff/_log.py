@@ -8,6 +8,7 @@ is written, so a handler that calls us again cannot hang.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
@@ -15,7 +16,7 @@ from collections.abc import Callable
 
 from sendoff.observers import LogDamper
 
-__all__ = ["Log"]
+__all__ = ["Log", "type_name"]
 
 FAULT_LINES = 6
 CALL_LINES = 3
@@ -25,6 +26,16 @@ vendor is down.
 """
 
 logger = logging.getLogger("sendoff")
+
+_NAME = type.__dict__["__name__"]
+
+
+def type_name(value: object) -> str:
+    """
+    The name of a value's type, whatever a metaclass makes of `__name__`.
+    """
+    name: str = _NAME.__get__(type(value))
+    return name
 
 
 class Log:
@@ -70,4 +81,6 @@ class Log:
         if held_back:
             message += " (%d more like it since the last such line)"
             args += (held_back,)
-        logger.log(level, message, *args)
+        # A handler or filter is somebody's code, and there is nobody to tell.
+        with contextlib.suppress(Exception):
+            logger.log(level, message, *args)

@@ -10,7 +10,6 @@ loop starts the sending there.
 from __future__ import annotations
 
 import asyncio
-import logging
 import threading
 import time as clock
 import weakref
@@ -18,6 +17,7 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from functools import partial
 from ipaddress import IPv4Address, IPv6Address
+from itertools import islice
 from types import MappingProxyType, TracebackType
 from typing import Any, Self
 from uuid import UUID
@@ -30,7 +30,7 @@ from sendoff._hook import DropHook, OnDrop
 from sendoff._host import Host
 from sendoff._intake import Intake
 from sendoff._lane import Lane
-from sendoff._log import Log
+from sendoff._log import Log, type_name
 from sendoff.destinations.base import Destination
 from sendoff.destinations.checks import insert_id_of
 from sendoff.errors import EventRejected, OptionError
@@ -52,7 +52,8 @@ __all__ = ["Dispatcher"]
 GRACE = 1.0
 """Seconds beyond its timeout that `aclose` waits for another thread's loop to answer."""
 
-logger = logging.getLogger("sendoff")
+MAX_NAMES = 1_000
+"""Names in a call's `to` that are looked at."""
 
 running_loop = (
     asyncio._get_running_loop
@@ -185,6 +186,10 @@ class Dispatcher:
         """
         Gives an event to every destination, and goes on. Never awaits, blocks or raises.
 
+        What your own objects raise costs the field or the event, counted. Only what is no
+        `Exception`, such as `KeyboardInterrupt`, passes through; no fate is counted then where it
+        came up.
+
         Args:
             event: The event's name.
             user_id: Who did it. Datadog: ``usr.id``; Freshpaint: ``distinct_id``.
@@ -281,22 +286,12 @@ class Dispatcher:
         """
         try:
             intakes = self._intakes if to is None else self._named(to)
-            given: object = payload
-            if not isinstance(given, Mapping):
-                for intake in intakes:
-                    intake.reject(
-                        "invalid_payload", f"a mapping is needed, not {type(given).__name__}"
-                    )
-                return None
             if to is None:
                 # A body in no known shape is everybody's to reject: better counted twice than not
                 # at all.
-                intakes = (
-                    tuple(intake for intake in intakes if intake.destination.recognizes(given))
-                    or intakes
-                )
+                intakes = tuple(one for one in intakes if one.recognizes(payload)) or intakes
             event_id, now = new_id(), clock.time()
-            taken = [intake.submit_payload(given, event_id, now) for intake in intakes]
+            taken = [intake.submit_payload(payload, event_id, now) for intake in intakes]
             if running_loop() is not self._loop:
                 self._elsewhere()
             return next((own for own in taken if own is not None), None)
@@ -321,20 +316,25 @@ class Dispatcher:
         try:
             return insert_id_of(insert_id)
         except EventRejected as exc:
+            reason, detail = exc.reason, exc.detail
+        except Exception as exc:  # noqa: BLE001 an id may be anything
+            reason, detail = "unencodable", type_name(exc)
+        try:
             for intake in self._intakes if to is None else self._named(to):
-                intake.reject(exc.reason, exc.detail)
-        except Exception as exc:  # noqa: BLE001 as above: `to` may be anything
+                intake.reject(reason, detail)
+        except Exception as exc:  # noqa: BLE001 and so may `to`
             self._contain(exc)
         return None
 
     def _named(self, to: str | Iterable[str]) -> tuple[Intake, ...]:
-        names = {to} if isinstance(to, str) else set(to)
+        # No more than could be meant: an iterator may have no end.
+        names = {to} if isinstance(to, str) else set(islice(to, MAX_NAMES))
         if not names.issubset(self._names):
             self._warn("unknown destination", "`to` names no destination of this dispatcher")
         return tuple(intake for intake in self._intakes if intake.name in names)
 
     def _contain(self, exc: Exception) -> None:
-        self._warn("internal", "an event was lost to an internal error, %s", type(exc).__name__)
+        self._warn("internal", "an event was lost to an internal error, %s", type_name(exc))
 
     def _warn(self, kind: str, message: str, *args: object) -> None:
         self._log.call(kind, message, *args)
