@@ -13,7 +13,7 @@ import pytest
 from sendoff import Dispatcher, Freshpaint, Request, Retry, TransportError
 from virtual import Vendors, datadog, dispatcher, fates, freshpaint, now, run
 
-MINUTES = 3
+MINUTES = 2
 MOST = 10
 """Lines in any minute, over all loggers and both destinations."""
 
@@ -64,7 +64,7 @@ async def pour(d: Dispatcher, seconds: float, *, bad: bool = False) -> None:
         await asyncio.sleep(0.1)
 
 
-@pytest.mark.parametrize("failure", ["connect", "503", "401"])
+@pytest.mark.parametrize("failure", ["connect", "503"])
 def test_a_total_outage_is_at_most_ten_lines_a_minute(failure: str, lines: Lines) -> None:
     """Both vendors down and the queues full; retries run out, too. The first line comes at once."""
 
