@@ -41,6 +41,7 @@ class Host:
         lanes: All lanes of the dispatcher.
         transport: What they send with; None for HTTP.
         hook: The way to `on_drop`, if it is set.
+        tend: Looks after the spool, if there is one.
         shutdown_timeout: Seconds for the last flush of a loop that ends without `aclose`.
         ended: Called in the loop when it is over.
     """
@@ -51,6 +52,7 @@ class Host:
         transport: Transport | None,
         hook: DropHook | None,
         *,
+        tend: Callable[[], Coroutine[Any, Any, None]] | None,
         shutdown_timeout: float,
         ended: Callable[[Host], None],
     ) -> None:
@@ -58,6 +60,7 @@ class Host:
         self._lanes = lanes
         self._transport = transport
         self._hook = hook
+        self._tend = tend
         self._shutdown_timeout = shutdown_timeout
         self._ended = ended
         # uvloop's own clock stands still within one turn of the loop and counts milliseconds: too
@@ -65,7 +68,7 @@ class Host:
         is_uvloop = type(self.loop).__module__.partition(".")[0] == "uvloop"
         self._clock = time.monotonic if is_uvloop else self.loop.time
         # All mutable state.
-        self.given_up: dict[str, int] = {}  # by `aclose`, at its deadline
+        self.given_up: dict[str, int] = {}  # by `aclose`, at its deadline; or left in the spool
         self._close_asked = asyncio.Event()
         self._close_timeout: float | None = None  # None: the loop ended without `aclose`
         self._drops = asyncio.Event()
@@ -178,6 +181,8 @@ class Host:
 
                 for lane in self._lanes:
                     lane.start(spawn)
+                if self._tend is not None:
+                    spawn(self._tend, "sendoff spool")
                 if self._hook is not None:
                     spawn(partial(self._show_drops, self._hook), "sendoff on_drop")
                 await self._close_asked.wait()
@@ -222,9 +227,8 @@ class Host:
         if self.loop.is_closed():
             return  # closed under us; this is the garbage collector, and the lanes are elsewhere
         for lane in self._lanes:
-            if self._close_timeout is not None and (given_up := lane.abandon()):
-                self.given_up[lane.name] = given_up
-                logger.warning("%s: %d events were given up at shutdown", lane.name, given_up)
+            if self._close_timeout is not None:
+                self._abandon(lane)
             lane.detach()
         if self._transport is not None:
             with anyio.move_on_after(CLOSE_SECONDS, shield=True):
@@ -236,6 +240,18 @@ class Host:
         self._ended(self)
         self._tell(self._ready)
         self._tell(self._done)
+
+    def _abandon(self, lane: Lane) -> None:
+        given_up = lane.abandon()
+        kept = 0 if lane.refill is None else lane.refill.kept
+        if given_up:
+            logger.warning("%s: %d events were given up at shutdown", lane.name, given_up)
+        if kept and lane.refill is not None:
+            logger.warning(
+                "%s: %d events stay in %s for the next start", lane.name, kept, lane.refill.root
+            )
+        if given_up + kept:
+            self.given_up[lane.name] = given_up + kept
 
     @staticmethod
     def _tell(listeners: list[Callable[[], None]]) -> None:

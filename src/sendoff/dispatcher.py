@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import threading
 import time as clock
 import weakref
@@ -19,7 +20,7 @@ from datetime import datetime
 from functools import partial
 from ipaddress import IPv4Address, IPv6Address
 from types import MappingProxyType, TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 from uuid import UUID
 
 import anyio
@@ -30,6 +31,8 @@ from sendoff._hook import DropHook, OnDrop
 from sendoff._host import Host
 from sendoff._intake import Intake
 from sendoff._lane import Lane
+from sendoff._refill import tend
+from sendoff._spooled import SpooledIntake
 from sendoff.destinations.base import Destination
 from sendoff.destinations.checks import insert_id_of
 from sendoff.errors import EventRejected, OptionError
@@ -40,11 +43,15 @@ from sendoff.options import (
     MAX_QUEUE_EVENTS,
     SHUTDOWN_TIMEOUT,
     Overflow,
+    Spool,
     check_choice,
     check_number,
     check_text,
 )
 from sendoff.transports.base import Transport
+
+if TYPE_CHECKING:
+    from sendoff.spool.store import Store
 
 __all__ = ["Dispatcher"]
 
@@ -64,11 +71,15 @@ class Dispatcher:
 
     Args:
         destinations: At least one, with different names.
-        max_queue_events: Most events held for each destination, queued and in flight; a whole
-            number of at least 1.
-        max_queue_bytes: Most bytes of encoded events held for each destination, queued and in
-            flight; at least 1.
+        max_queue_events: Most events held in memory for each destination, queued and in flight; a
+            whole number of at least 1.
+        max_queue_bytes: Most bytes of encoded events held in memory for each destination, queued
+            and in flight; at least 1.
         overflow: Which event goes when the queue is full: ``"drop_newest"`` or ``"drop_oldest"``.
+            With a spool the queue goes on on disk, and this is for events that the disk does not
+            take.
+        spool: A folder, or a `Spool`, in which accepted events survive the process; by default they
+            are in memory alone.
         shutdown_timeout: Seconds for the last flush; at least 0.
         on_drop: Called with a reason and the events given up for it, in a worker thread.
         transport: What sends requests; by default HTTP. Tests pass a `MemoryTransport`.
@@ -84,6 +95,7 @@ class Dispatcher:
         max_queue_events: int = MAX_QUEUE_EVENTS,
         max_queue_bytes: int = MAX_QUEUE_BYTES,
         overflow: Overflow = "drop_newest",
+        spool: str | os.PathLike[str] | Spool | None = None,
         # How it ends.
         shutdown_timeout: float = SHUTDOWN_TIMEOUT,
         on_drop: OnDrop | None = None,
@@ -113,6 +125,7 @@ class Dispatcher:
         self._max_events = max_queue_events
         self._max_bytes = max_queue_bytes
         self._overflow: Overflow = overflow
+        self._spool = spool if isinstance(spool, Spool | None) else Spool(spool)
         self._shutdown_timeout = float(shutdown_timeout)
         self._on_drop = on_drop
         self._transport = transport
@@ -126,16 +139,8 @@ class Dispatcher:
         self._lock = threading.RLock()
         self._damper = LogDamper()
         self._hook = None if self._on_drop is None else DropHook(self._on_drop, self._ring_hook)
-        self._intakes = tuple(
-            Intake(
-                destination,
-                max_events=self._max_events,
-                max_bytes=self._max_bytes,
-                overflow=self._overflow,
-                hook=self._hook,
-            )
-            for destination in self._destinations
-        )
+        self._store = self._new_store()
+        self._intakes = tuple(map(self._new_intake, self._destinations))
         self._lanes = tuple(Lane(intake) for intake in self._intakes)
         for intake in self._intakes:
             intake.set_closed(self._closed)
@@ -143,6 +148,29 @@ class Dispatcher:
         self._loop: asyncio.AbstractEventLoop | None = None  # the host's; None while there is none
         # The loop that ended without `aclose`.
         self._left_loop: weakref.ref[asyncio.AbstractEventLoop] | None = None
+
+    def _new_store(self) -> Store | None:
+        if self._spool is None:
+            return None
+        from sendoff.spool.store import Store  # needs POSIX
+
+        store = Store(self._spool, self._names)
+        # What is left in the spool is ours as long as we live, and then anybody's. Not at exit:
+        # other threads may still write, and the system lets go by itself.
+        weakref.finalize(self, store.release).atexit = False
+        return store
+
+    def _new_intake(self, destination: Destination) -> Intake:
+        make: Callable[..., Intake] = Intake
+        if self._store is not None:
+            make = partial(SpooledIntake, spool=self._store.lanes[destination.name])
+        return make(
+            destination,
+            max_events=self._max_events,
+            max_bytes=self._max_bytes,
+            overflow=self._overflow,
+            hook=self._hook,
+        )
 
     def forget_parent(self) -> object:
         """
@@ -152,6 +180,8 @@ class Dispatcher:
             What the child must keep alive.
         """
         parents = (self._host, self._lanes, self._hook)
+        if self._store is not None:
+            self._store.forget()
         self._begin()
         return parents
 
@@ -410,7 +440,8 @@ class Dispatcher:
 
         Args:
             timeout: Seconds for the flush; None for `shutdown_timeout`. What is left then is
-                dropped for ``shutdown`` and offered to `on_drop`.
+                dropped for ``shutdown`` and offered to `on_drop`; with a spool it stays there,
+                pending, for the next start.
 
         Returns:
             What was left; truthy when that is nothing.
@@ -423,12 +454,16 @@ class Dispatcher:
         check_number("timeout", timeout, least=0)
         begun = clock.monotonic()
         with self._lock:
+            again = self._closed and self._host is None
             self._closed = True
             for intake in self._intakes:
                 intake.set_closed(True)
-            pending = any(lane.stats().pending for lane in self._lanes)
-            host = self._host_here() if pending else self._living_host()
-        left: Mapping[str, int] = {}
+            left: Mapping[str, int] = {
+                lane.name: n for lane in self._lanes if (n := lane.stats().pending)
+            }
+            # What the last close left in the spool waits for the next start.
+            parked = again and self._store is not None
+            host = self._host_here() if left and not parked else self._living_host()
         if host is not None:
             seconds = timeout
             if await _notice(lambda notify: host.close(seconds, notify), timeout + GRACE):
@@ -492,6 +527,7 @@ class Dispatcher:
                 self._lanes,
                 self._transport,
                 self._hook,
+                tend=None if self._store is None else partial(tend, self._store, self._lanes),
                 shutdown_timeout=self._shutdown_timeout,
                 ended=self._host_ended,
             )
