@@ -9,7 +9,7 @@ because what was not yet queued is still on disk.
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from sendoff._backlog import Stretch
     from sendoff._batcher import Batch
     from sendoff._intake import Intake
-    from sendoff._lane import Lane
     from sendoff.spool.store import Found, Store
 
 __all__ = ["Refill", "Spawn", "tend"]
@@ -168,15 +167,18 @@ class Refill:
         self._intake.disk_fault(exc)
 
 
-async def tend(store: Store, lanes: Sequence[Lane]) -> None:
+async def tend(store: Store, refills: Mapping[str, Refill]) -> None:
     """
     Looks after the spool while a loop runs: what dead processes left, and what is to be brought to
     disk now and then.
 
     Cancelling it loses nothing.
+
+    Args:
+        store: The dispatcher's.
+        refills: Its lanes', by their names.
     """
     store.stopping = False
-    refills = {lane.name: lane.refill for lane in lanes if lane.refill is not None}
 
     def take(name: str, found: list[Found], bad: int) -> bool:
         return refills[name].recover(found, bad)

@@ -142,6 +142,8 @@ class Dispatcher:
         self._store = self._new_store()
         self._intakes = tuple(map(self._new_intake, self._destinations))
         self._lanes = tuple(Lane(intake) for intake in self._intakes)
+        refills = {lane.name: lane.refill for lane in self._lanes if lane.refill is not None}
+        self._tend = None if self._store is None else partial(tend, self._store, refills)
         for intake in self._intakes:
             intake.set_closed(self._closed)
         self._host: Host | None = None
@@ -527,7 +529,7 @@ class Dispatcher:
                 self._lanes,
                 self._transport,
                 self._hook,
-                tend=None if self._store is None else partial(tend, self._store, self._lanes),
+                tend=self._tend,
                 shutdown_timeout=self._shutdown_timeout,
                 ended=self._host_ended,
             )

@@ -19,6 +19,8 @@ ROOT = Path(sendoff.__file__).parent
 VALUES = {"events", "options", "errors"}
 STEPS = {"_queue", "_batcher", "_narrow", "_throttle", "_breaker", "_retry"}
 STEP_MAY = VALUES | {"_queue", "_batcher"}  # a batcher takes from a queue, narrowing halves a batch
+PLAIN = STEPS | {"_backlog", "spool.record", "spool.runs"}
+NOT_PLAIN = {"asyncio", "anyio", "time", "random", "socket", "aiohttp", "os", "fcntl"}
 PUBLIC_USERS = ("cli", "__main__", "demo", "sink", "integrations", "metrics", "testing")
 
 
@@ -60,8 +62,21 @@ def test_steps_import_only_values_and_the_steps_before_them() -> None:
     for step in STEPS:
         own = {one.split(".")[1] for one in FILES[step] if one.startswith("sendoff.")}
         assert own <= STEP_MAY, step
-        foreign = {one.split(".")[0] for one in FILES[step]} - {"sendoff"}
-        assert not foreign & {"asyncio", "anyio", "time", "random", "socket", "aiohttp"}, step
+
+
+def test_what_is_plain_knows_no_clock_and_no_disk() -> None:
+    """The steps, the queue that goes on on disk, and the framing there are without any I/O."""
+    for module in PLAIN:
+        foreign = {one.split(".")[0] for one in FILES[module]} - {"sendoff"}
+        assert not foreign & NOT_PLAIN, module
+    own = {one for one in FILES["_backlog"] if one.startswith("sendoff.") and one.count(".") > 1}
+    assert {one.rpartition(".")[0] for one in own} == {
+        "sendoff._queue",
+        "sendoff.options",
+        "sendoff.spool",
+        "sendoff.spool.record",
+        "sendoff.spool.runs",
+    }
 
 
 @pytest.mark.parametrize(
@@ -74,14 +89,19 @@ def test_steps_import_only_values_and_the_steps_before_them() -> None:
         ("aiohttp.web", {"sink.server", "sink.wire"}),
         ("click", {"cli", "__main__"}),
         ("sendoff._lane", {"_host", "dispatcher"}),
-        ("sendoff._intake", {"_lane", "_delivery", "dispatcher"}),
+        ("sendoff._intake", {"_lane", "_delivery", "_spooled", "_refill", "dispatcher"}),
+        ("sendoff._spooled", {"_refill", "dispatcher"}),
+        ("sendoff._refill", {"_lane", "dispatcher"}),
+        ("sendoff._backlog", {"_spooled", "_refill"}),
+        ("sendoff.spool.store", {"_spooled", "_refill", "spool.lane", "dispatcher"}),
+        ("fcntl", {"spool.folder"}),
         ("sendoff._delivery", {"_lane"}),
         ("sendoff._gate", {"_delivery"}),
         ("sendoff._host", {"dispatcher"}),
         ("sendoff._throttle", {"_lane", "_delivery", "_gate"}),
         ("sendoff._retry", {"_delivery"}),
-        ("sendoff._queue", {"_batcher", "_intake", "_ledger"}),
-        ("sendoff._batcher", {"_narrow", "_lane", "_delivery", "_intake"}),
+        ("sendoff._queue", {"_batcher", "_intake", "_ledger", "_backlog", "_spooled"}),
+        ("sendoff._batcher", {"_narrow", "_lane", "_delivery", "_intake", "_spooled", "_refill"}),
     ],
 )
 def test_who_may_import_what(target: str, allowed: set[str]) -> None:
