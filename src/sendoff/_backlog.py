@@ -25,6 +25,10 @@ PLACE_BITS = 32
 NUMBER = (1 << PLACE_BITS) - 1
 
 
+RECORD_BYTES = 64
+"""Bytes of a record beside the body, about."""
+
+
 class Stretch:
     """
     Events of one segment that are on disk alone.
@@ -211,6 +215,14 @@ class SpooledQueue(EventQueue):
         return not self.bodies or (
             self.held_events * 2 <= self.max_events and self.held_bytes * 2 <= self.max_bytes
         )
+
+    def worth_reading(self, stretch: Stretch) -> int:
+        """
+        Bytes of a stretch's file that about fill the room there is.
+        """
+        each = stretch.size // len(stretch.runs) + RECORD_BYTES
+        events = min(self.max_events - self.held_events, (self.max_bytes - self.held_bytes) // each)
+        return max(1, events) * each
 
     def next_stretch(self) -> Stretch | None:
         """

@@ -17,7 +17,7 @@ import anyio
 
 from sendoff._batcher import CHUNK
 from sendoff._spooled import SpooledIntake
-from sendoff.spool.files import read_window
+from sendoff.spool.files import WINDOW, read_window
 
 if TYPE_CHECKING:
     from sendoff._backlog import Stretch
@@ -118,14 +118,16 @@ class Refill:
                 self.held_up = self.kept > 0
         self._rung()
 
-    async def _read_window(self, stretch: Stretch, path: str, at: int, last: int) -> bool:
+    async def _read_window(
+        self, stretch: Stretch, path: str, at: int, window: int, last: int
+    ) -> bool:
         """
         Reads and queues one window; whether there may be room for another.
         """
         intake = self._intake
         try:
             parsed, final = await anyio.to_thread.run_sync(
-                read_window, path, at, abandon_on_cancel=True
+                read_window, path, at, min(window, WINDOW), abandon_on_cancel=True
             )
         except OSError as exc:
             if exc.errno == errno.ENOENT:  # deleted by somebody

@@ -182,17 +182,18 @@ class SpooledIntake(Intake):
             )
         return True
 
-    def next_stretch(self) -> tuple[Stretch, str, int, int] | None:
+    def next_stretch(self) -> tuple[Stretch, str, int, int, int] | None:
         """
-        What is to be read next, if there is room: it, its file, where to begin, and the highest
-        number that is certainly written.
+        What is to be read next, if there is room: it, its file, where to begin, how many bytes, and
+        the highest number that is certainly written.
         """
         with self.lock:
             stretch = self.queue.next_stretch()
             if stretch is None:
                 return None
             path = self.spool.segments[stretch.key].path
-            return stretch, path, stretch.at, stretch.runs.pairs()[-1][1]
+            window = self.queue.worth_reading(stretch)
+            return stretch, path, stretch.at, window, stretch.runs.last()
 
     def take_back(self, stretch: Stretch, records: list[Record], base: int) -> bool:
         """

@@ -28,7 +28,7 @@ from sendoff.spool.runs import Runs
 if TYPE_CHECKING:
     from sendoff.spool.folder import Folder
 
-__all__ = ["Segment", "header_of", "read_window", "scan"]
+__all__ = ["WINDOW", "Segment", "header_of", "read_window", "scan"]
 
 WINDOW = 2**20
 """Bytes read in one go: some 3,000 events, a few milliseconds of a worker thread."""
@@ -159,7 +159,7 @@ class Segment:
 # --- reading --------------------------------------------------------------------------------------
 
 
-def read_window(path: str, at: int, window: int = WINDOW) -> tuple[Parsed, bool]:
+def read_window(path: str, at: int, window: int) -> tuple[Parsed, bool]:
     """
     The records from a place in a file on.
 
@@ -167,7 +167,7 @@ def read_window(path: str, at: int, window: int = WINDOW) -> tuple[Parsed, bool]
         path: The segment's.
         at: Where to begin. The `end` of what comes back is counted from the file's beginning, those
             of its records from here.
-        window: Bytes to read; more if not even one record fits.
+        window: Bytes to read, at most `WINDOW`; more if not even one record fits.
 
     Returns:
         The records, and whether the file ends there.
@@ -188,7 +188,8 @@ def _window_of(fd: int, at: int, window: int, *, lost: bool) -> tuple[Parsed, bo
         parsed = parse(data, final=final, lost=lost)
         if parsed.records or parsed.end or final:
             return parsed._replace(end=at + parsed.end), final
-        window = size - at  # not even one record fits, or its length is damaged
+        # Not even one record fits; or its length is damaged, and then the whole file is needed.
+        window = min(window * 8, size - at) if window < WINDOW else size - at
 
 
 def _read(fd: int, at: int, length: int) -> bytes:

@@ -106,11 +106,13 @@ class Folder:
         """
         Moves a segment that was not wholly readable to where a human finds it.
         """
-        aside = f"{os.path.dirname(self.path)}/{DAMAGED}"
-        os.makedirs(aside, mode=0o700, exist_ok=True)
-        os.rename(f"{self.path}/{name}.seg", f"{aside}/{os.path.basename(self.path)}-{name}.seg")
+        path = f"{self.path}/{name}.seg"
+        if os.path.exists(path):  # else somebody has deleted it
+            aside = f"{os.path.dirname(self.path)}/{DAMAGED}"
+            os.makedirs(aside, mode=0o700, exist_ok=True)
+            os.rename(path, f"{aside}/{os.path.basename(self.path)}-{name}.seg")
+            _prune(aside)
         self.forget(name)
-        _prune(aside)
 
     def delete(self, name: str) -> None:
         """

@@ -53,6 +53,12 @@ class Runs:
         """
         return list(zip(self._firsts, self._lasts, strict=True))
 
+    def last(self) -> int:
+        """
+        The highest number; there must be one.
+        """
+        return self._lasts[-1]
+
     def add(self, number: int) -> None:
         """
         Takes a number in that is not yet there.
