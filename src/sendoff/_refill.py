@@ -141,10 +141,12 @@ class Refill:
             # In turns, so that no call waits long for the lock.
             if not intake.take_back(stretch, parsed.records[start : start + CHUNK], at):
                 return False
-        intake.read_on(stretch, parsed.end)
         if final:
+            # Not beyond the last whole record: what seems torn behind it may be a write under way.
             intake.miss(stretch, last)
             self._settled()
+        else:
+            intake.read_on(stretch, parsed.end)
         self._rung()
         return True
 

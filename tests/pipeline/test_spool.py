@@ -11,6 +11,7 @@ import gc
 import json
 import os
 import stat
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from sendoff import (
     Response,
     Retry,
     Spool,
+    _refill,
 )
 from sendoff.spool import files, lane
 from virtual import datadog, fates
@@ -334,6 +336,50 @@ def test_a_full_spool_drops_the_new_event(vendor: Vendor, root: Path) -> None:
 
 def stats_len(vendor: Vendor) -> int:
     return len([one for one in vendor.ids if not one.startswith("e-")])
+
+
+def test_a_write_under_way_is_not_taken_for_damage(
+    vendor: Vendor, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is read back while another thread has written half of a record is read again."""
+    real_write, real_read = os.write, _refill.read_window
+    half, whole = threading.Event(), threading.Event()
+    others: list[threading.Thread] = []
+    vendor.status = 503
+
+    def write(fd: int, data: bytes) -> int:
+        if threading.current_thread() not in others:
+            return real_write(fd, data)
+        written = real_write(fd, data[:40])
+        half.set()
+        assert whole.wait(10)
+        return written + real_write(fd, data[40:])
+
+    def read(path: str, at: int, window: int) -> Any:
+        if others:
+            return real_read(path, at, window)
+        others.append(threading.Thread(target=give, args=(dispatcher, 20, 21)))
+        others[0].start()
+        assert half.wait(10)
+        try:
+            return real_read(path, at, 2**20)
+        finally:
+            whole.set()
+
+    monkeypatch.setattr(files.os, "write", write)
+    monkeypatch.setattr(_refill, "read_window", read)
+    dispatcher = open_one(vendor, root, max_queue_events=4, shutdown_timeout=5)
+
+    async def main() -> None:
+        await dispatcher.start()
+        give(dispatcher, 0, 20)
+        vendor.status = 200
+        await until(lambda: whole.is_set() and not others[0].is_alive())
+        assert await dispatcher.aclose()
+
+    asyncio.run(main())
+    assert vendor.ids == [f"e-{n}" for n in range(21)]
+    assert fates(dispatcher, "freshpaint") == {"delivered": 21}
 
 
 # --- a disk that does not want --------------------------------------------------------------------
