@@ -131,7 +131,7 @@ def measure(kills: int, seed: int, *, spool: bool) -> dict[str, object]:
                 **ends,
             )
             # Soon, when files are made and taken over, or later, with much in hand.
-            accepted |= produce(code, chance.choice((1, 2, chance.randrange(100), 1_500)))
+            accepted |= produce(code, chance.choice((1, 2, chance.randrange(1, 100), 1_500)))
         sink.faults()
         subprocess.run([sys.executable, "-c", DRAIN.format(path=path, **ends)], check=True)
         arrived = {

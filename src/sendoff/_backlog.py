@@ -189,6 +189,11 @@ class SpooledQueue(EventQueue):
     def _fits(self, size: int) -> bool:
         return self.held_events < self.max_events and self.held_bytes + size <= self.max_bytes
 
+    def _is_idle(self) -> bool:
+        # Then the next event may come whatever the bounds say: one larger than the memory goes
+        # alone, and those that the disk refused, which wait behind it, do not bar its way.
+        return self.held_events == self.waiting
+
     def _queue(self, body: bytes, event_id: str, place: int) -> None:
         self.queued_bytes += len(body)
         self.bodies.append(body)
@@ -232,9 +237,8 @@ class SpooledQueue(EventQueue):
             first = self._behind[0]
             if isinstance(first, Stretch):
                 if first.runs:
-                    return first if self._fits(1) or not self.held_events else None
+                    return first if self._fits(1) or self._is_idle() else None
                 self._behind.popleft()
-                self.disk_bytes -= first.size
             else:
                 self._behind.popleft()
                 self.waiting -= 1
@@ -256,8 +260,7 @@ class SpooledQueue(EventQueue):
         for looked_at, record in enumerate(records):
             if record.number in stretch.runs:
                 size = len(record.body)
-                # An event larger than the memory goes alone.
-                if not self._fits(size) and self.held_events:
+                if not self._fits(size) and not self._is_idle():
                     return looked_at
                 stretch.runs.remove(record.number)
                 stretch.size -= size
@@ -283,6 +286,9 @@ class SpooledQueue(EventQueue):
         missing = stretch.runs.cut(last)
         if missing:
             self.disk_events -= missing
+            if not stretch.runs:
+                self.disk_bytes -= stretch.size
+                stretch.size = 0
             self._gaps.append((self.head + len(self.bodies) + self._missing, missing))
             self._missing += missing
             self.popped(0, 0)
