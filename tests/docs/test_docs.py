@@ -9,6 +9,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -50,14 +51,17 @@ def run(code: str, sink: SinkProcess) -> subprocess.CompletedProcess[str]:
     """
     prelude = PRELUDE.format(datadog=sink.datadog_endpoint, freshpaint=sink.freshpaint_endpoint)
     code = code.replace("http://127.0.0.1:8321", sink.url).replace("…", "any")
-    return subprocess.run(
-        [sys.executable, "-W", "error", "-c", prelude + code],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-        env={**os.environ, **ENVIRONMENT},
-    )
+    path = str(Path(sendoff.__file__).parents[1])
+    with tempfile.TemporaryDirectory() as folder:  # some write files
+        return subprocess.run(
+            [sys.executable, "-W", "error", "-c", prelude + code],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+            cwd=folder,
+            env={**os.environ, **ENVIRONMENT, "PYTHONPATH": path},
+        )
 
 
 @pytest.mark.parametrize("name", CODE)
