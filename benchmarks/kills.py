@@ -147,7 +147,9 @@ def measure(kills: int, seed: int, *, spool: bool) -> dict[str, object]:
     return {
         "kills": kills,
         "accepted": {name: len(accepted) for name in arrived},
-        "delivered": {name: sum(one in count for one in accepted) for name, count in counts.items()},
+        "delivered": {
+            name: sum(one in count for one in accepted) for name, count in counts.items()
+        },
         "lost": {name: sum(one not in count for one in accepted) for name, count in counts.items()},
         "duplicated": {name: count.total() - len(count) for name, count in counts.items()},
         "differing": differing,

@@ -8,7 +8,6 @@ because what was not yet queued is still on disk.
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -129,13 +128,13 @@ class Refill:
             parsed, final = await anyio.to_thread.run_sync(
                 read_window, path, at, min(window, WINDOW), abandon_on_cancel=True
             )
-        except OSError as exc:
-            if exc.errno == errno.ENOENT:  # deleted by somebody
-                intake.miss(stretch, last)
-                self._settled()
-            else:
-                intake.disk_fault(exc)
-                await anyio.sleep(RETRY_SECONDS)
+        except FileNotFoundError:  # deleted by somebody
+            intake.miss(stretch, last)
+            self._settled()
+            return True
+        except Exception as exc:  # noqa: BLE001 whatever it is, what needs no reading is still sent
+            intake.disk_fault(exc)
+            await anyio.sleep(RETRY_SECONDS)
             return True
         for start in range(0, len(parsed.records), CHUNK):
             # In turns, so that no call waits long for the lock.
@@ -164,7 +163,7 @@ class Refill:
         """
         return self._intake.recover(found, bad)
 
-    def fault(self, exc: OSError) -> None:
+    def fault(self, exc: Exception) -> None:
         """
         Counts and says something that the disk refused.
         """
@@ -191,7 +190,7 @@ async def tend(store: Store, refills: Mapping[str, Refill]) -> None:
         while True:
             try:
                 await anyio.to_thread.run_sync(store.adopt, take, abandon_on_cancel=True)
-            except OSError as exc:
+            except Exception as exc:  # noqa: BLE001 as above
                 for refill in refills.values():
                     refill.fault(exc)
             for refill in refills.values():

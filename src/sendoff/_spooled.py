@@ -17,7 +17,7 @@ from sendoff._queue import Evicted
 from sendoff.destinations.base import Destination
 from sendoff.events import DropReason
 from sendoff.observers import DestinationStats
-from sendoff.spool.lane import FULL, LaneSpool
+from sendoff.spool.lane import FULL, LaneSpool, runs_of
 
 if TYPE_CHECKING:
     from sendoff._batcher import Batch
@@ -90,7 +90,7 @@ class SpooledIntake(Intake):
                     elif evicted:
                         self.ledger.dropped[DropReason.OVERFLOW] += len(evicted)
                         given_up, queue.given_up = queue.given_up, []
-                        spool.settle(given_up)
+                        spool.settle(runs_of(given_up))
                     ring = (
                         len(queue.bodies) >= self.ring_events
                         or queue.queued_bytes >= self.ring_bytes
@@ -125,7 +125,7 @@ class SpooledIntake(Intake):
                 trouble,
             )
 
-    def disk_fault(self, exc: OSError) -> None:
+    def disk_fault(self, exc: Exception) -> None:
         """
         Counts and says something that the disk refused.
         """
@@ -145,8 +145,9 @@ class SpooledIntake(Intake):
     # --- fates ------------------------------------------------------------------------------------
 
     def _settle(self, places: Iterable[int]) -> None:
+        fates = runs_of(places)  # not under the lock: a large batch takes a while
         with self.lock:
-            self.spool.settle(places)
+            self.spool.settle(fates)
         if self.spool.trouble is not None:
             self.say_trouble()
 
@@ -249,7 +250,7 @@ class SpooledIntake(Intake):
             parked = iter(self.queue.park(taken, self.spool.start_of))
             left = [batch.without([next(parked) for _ in batch.bodies]) for batch in returned]
             given_up, self.queue.given_up = self.queue.given_up, []
-            self.spool.settle(given_up)
+            self.spool.settle(runs_of(given_up))
             self.spool.rest()
             return [batch for batch in left if len(batch)]
 

@@ -716,6 +716,42 @@ def test_a_wrong_path_is_said_at_construction(vendor: Vendor, spool: Any, words:
         open_one(vendor, spool)
 
 
+def test_only_posix_has_the_locks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Elsewhere it is said at construction."""
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "name", "nt")
+        with pytest.raises(OptionError, match="spool needs a POSIX system"):
+            Spool("spool")
+
+
+def test_an_error_of_the_reading_stops_nothing(
+    vendor: Vendor, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is counted and tried again; what is in memory goes on meanwhile."""
+    failures = [OSError(5, "no"), ValueError("what?")]
+    real = _refill.read_window
+
+    def read(path: str, at: int, window: int) -> Any:
+        if failures:
+            raise failures.pop()
+        return real(path, at, window)
+
+    monkeypatch.setattr(_refill, "read_window", read)
+    monkeypatch.setattr(_refill, "RETRY_SECONDS", 0)
+    vendor.status = 503
+
+    async def main() -> None:
+        dispatcher = open_one(vendor, root, max_queue_events=4, shutdown_timeout=5)
+        await dispatcher.start()
+        ids = give(dispatcher, 0, 10)
+        vendor.status = 200
+        assert await dispatcher.flush(5)
+        assert (vendor.ids, stats(dispatcher).spool_faults) == (ids, 2)
+        assert await dispatcher.aclose()
+
+    asyncio.run(main())
+
+
 @pytest.mark.parametrize(
     "option",
     [

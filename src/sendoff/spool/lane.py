@@ -21,7 +21,7 @@ from sendoff.spool.record import frame
 if TYPE_CHECKING:
     from sendoff.spool.store import Found, Store
 
-__all__ = ["FULL", "IN_MEMORY", "LaneSpool"]
+__all__ = ["FULL", "IN_MEMORY", "Fates", "LaneSpool", "runs_of"]
 
 IN_MEMORY = -1
 """The place of an event that could not be written."""
@@ -41,6 +41,31 @@ DAMAGED = "damaged"
 NUMBER = (1 << PLACE_BITS) - 1
 
 FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
+
+
+Fates = dict[int, list[tuple[int, int]]]
+"""For each segment, by its key, the first and last number of each run of its events."""
+
+
+def runs_of(places: Iterable[int]) -> Fates:
+    """
+    The runs that some places make.
+
+    Args:
+        places: As `LaneSpool.append` gave them, in any order; those below 0 are passed over.
+    """
+    found: Fates = {}
+    first = last = -2
+    for place in sorted(places):
+        if place == last + 1 and place >= 0 and first >= 0:
+            last = place
+            continue
+        if first >= 0:
+            found.setdefault(first >> PLACE_BITS, []).append((first & NUMBER, last & NUMBER))
+        first = last = place
+    if first >= 0:
+        found.setdefault(first >> PLACE_BITS, []).append((first & NUMBER, last & NUMBER))
+    return found
 
 
 class LaneSpool:
@@ -159,29 +184,20 @@ class LaneSpool:
         """
         self.faults += 1
         number = getattr(exc, "errno", None)
-        self.trouble = type(exc).__name__ if number is None else errno.errorcode.get(number, "")
+        self.trouble = (
+            type(exc).__name__ if number is None else errno.errorcode.get(number, str(number))
+        )
 
     # --- fates ------------------------------------------------------------------------------------
 
-    def settle(self, places: Iterable[int]) -> None:
+    def settle(self, fates: Fates) -> None:
         """
         Notes that events have their fate.
 
         Args:
-            places: As `append` gave them, in any order.
+            fates: Their places, as `runs_of` puts them together.
         """
-        found: dict[int, list[tuple[int, int]]] = {}
-        first = last = -2
-        for place in sorted(places):
-            if place == last + 1:
-                last = place
-                continue
-            if first >= 0:
-                found.setdefault(first >> PLACE_BITS, []).append((first & NUMBER, last & NUMBER))
-            first = last = place
-        if first >= 0:
-            found.setdefault(first >> PLACE_BITS, []).append((first & NUMBER, last & NUMBER))
-        for key, runs in found.items():
+        for key, runs in fates.items():
             if (segment := self.segments.get(key)) is not None:
                 self._settle(segment, runs)
 
@@ -311,6 +327,7 @@ class LaneSpool:
         """
         self.current = None
         self._retry_at = math.inf
+        self._full_files.clear()
         for segment in list(self.segments.values()):
             segment.close()
 
