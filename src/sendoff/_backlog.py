@@ -14,15 +14,11 @@ from typing import NamedTuple
 
 from sendoff._queue import EventQueue, Evicted
 from sendoff.options import Overflow
+from sendoff.spool.places import IN_MEMORY, NUMBER, PLACE_BITS
 from sendoff.spool.record import Record
 from sendoff.spool.runs import Runs
 
 __all__ = ["SpooledQueue", "Stretch"]
-
-PLACE_BITS = 32
-"""A place is a segment's key and, in the lower bits, the event's number there."""
-
-NUMBER = (1 << PLACE_BITS) - 1
 
 
 RECORD_BYTES = 64
@@ -184,7 +180,7 @@ class SpooledQueue(EventQueue):
         """
         Takes an event that is in memory alone.
         """
-        return self.push_placed(body, event_id, -1, 0)
+        return self.push_placed(body, event_id, IN_MEMORY, 0)
 
     def _fits(self, size: int) -> bool:
         return self.held_events < self.max_events and self.held_bytes + size <= self.max_bytes
@@ -242,7 +238,7 @@ class SpooledQueue(EventQueue):
             else:
                 self._behind.popleft()
                 self.waiting -= 1
-                self._queue(first.body, first.id, -1)
+                self._queue(first.body, first.id, IN_MEMORY)
         return None
 
     def take_back(self, stretch: Stretch, records: Sequence[Record], base: int) -> int:
@@ -337,7 +333,7 @@ class SpooledQueue(EventQueue):
             body, event_id, place = self.bodies.popleft(), self.ids.popleft(), self.places.popleft()
             self.queued_bytes -= len(body)
             if not put(place, len(body)):
-                self._queue(body, event_id, -1)
+                self._queue(body, event_id, IN_MEMORY)
                 if place >= 0:
                     self.given_up.append(place)
         for one in self._behind:
@@ -345,6 +341,6 @@ class SpooledQueue(EventQueue):
                 stretches.append(one)
             else:
                 self.waiting -= 1
-                self._queue(one.body, one.id, -1)
+                self._queue(one.body, one.id, IN_MEMORY)
         self._behind = stretches
         return parked

@@ -17,7 +17,8 @@ from sendoff._queue import Evicted
 from sendoff.destinations.base import Destination
 from sendoff.events import DropReason
 from sendoff.observers import DestinationStats
-from sendoff.spool.lane import FULL, LaneSpool, runs_of
+from sendoff.spool.lane import LaneSpool
+from sendoff.spool.places import FULL, runs_of
 
 if TYPE_CHECKING:
     from sendoff._batcher import Batch

@@ -19,7 +19,7 @@ ROOT = Path(sendoff.__file__).parent
 VALUES = {"events", "options", "errors"}
 STEPS = {"_queue", "_batcher", "_narrow", "_throttle", "_breaker", "_retry"}
 STEP_MAY = VALUES | {"_queue", "_batcher"}  # a batcher takes from a queue, narrowing halves a batch
-PLAIN = STEPS | {"_backlog", "spool.record", "spool.runs"}
+PLAIN = STEPS | {"_backlog", "spool.places", "spool.record", "spool.runs"}
 NOT_PLAIN = {"asyncio", "anyio", "time", "random", "socket", "aiohttp", "os", "fcntl"}
 PUBLIC_USERS = ("cli", "__main__", "demo", "sink", "integrations", "metrics", "testing")
 
@@ -74,6 +74,7 @@ def test_what_is_plain_knows_no_clock_and_no_disk() -> None:
         "sendoff._queue",
         "sendoff.options",
         "sendoff.spool",
+        "sendoff.spool.places",
         "sendoff.spool.record",
         "sendoff.spool.runs",
     }

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from sendoff.spool.places import runs_of
 from sendoff.spool.record import (
     FILE_MARK,
     Header,
@@ -208,3 +211,23 @@ def test_numbers_in_order_make_one_run():
     for number in range(1_000):
         runs.add(number)
     assert runs.pairs() == [(0, 999)]
+
+
+# --- places ---------------------------------------------------------------------------------------
+
+
+@QUICK
+@given(places=st.sets(st.tuples(st.integers(1, 3), st.integers(0, 12))))
+def test_places_become_runs_of_their_segments(places):
+    """Every place is in exactly one run, neighbours are in the same; what has no place is not."""
+    packed = [key << 32 | number for key, number in places] + [-1, -1]
+    fates = runs_of(packed)
+    found = [
+        (key, number)
+        for key, runs in fates.items()
+        for first, last in runs
+        for number in range(first, last + 1)
+    ]
+    assert sorted(found) == sorted(places)
+    for runs in fates.values():
+        assert all(two[0] > one[1] + 1 for one, two in itertools.pairwise(runs))

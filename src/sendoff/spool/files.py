@@ -33,9 +33,6 @@ __all__ = ["WINDOW", "Segment", "header_of", "read_window", "scan"]
 WINDOW = 2**20
 """Bytes read in one go: some 3,000 events, a few milliseconds of a worker thread."""
 
-PLACE_BITS = 32
-"""A place is a segment's key and, in the lower bits, the record's number."""
-
 
 class Segment:
     """

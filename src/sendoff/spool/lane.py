@@ -12,22 +12,16 @@ from __future__ import annotations
 import errno
 import math
 import os
-from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from sendoff.spool.files import PLACE_BITS, Segment
+from sendoff.spool.files import Segment
+from sendoff.spool.places import FULL, IN_MEMORY, PLACE_BITS, Fates
 from sendoff.spool.record import frame
 
 if TYPE_CHECKING:
     from sendoff.spool.store import Found, Store
 
-__all__ = ["FULL", "IN_MEMORY", "Fates", "LaneSpool", "runs_of"]
-
-IN_MEMORY = -1
-"""The place of an event that could not be written."""
-
-FULL = -2
-"""The spool is full: the event must go."""
+__all__ = ["DAMAGED", "LaneSpool"]
 
 RETRY = 1.0
 """Seconds after which the disk is tried again, and looked at whether the files are still there."""
@@ -38,34 +32,7 @@ MAX_ACK_FILES = 8
 DAMAGED = "damaged"
 """The folder, in the spool's, of files that were not wholly readable."""
 
-NUMBER = (1 << PLACE_BITS) - 1
-
 FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
-
-
-Fates = dict[int, list[tuple[int, int]]]
-"""For each segment, by its key, the first and last number of each run of its events."""
-
-
-def runs_of(places: Iterable[int]) -> Fates:
-    """
-    The runs that some places make.
-
-    Args:
-        places: As `LaneSpool.append` gave them, in any order; those below 0 are passed over.
-    """
-    found: Fates = {}
-    first = last = -2
-    for place in sorted(places):
-        if place == last + 1 and place >= 0 and first >= 0:
-            last = place
-            continue
-        if first >= 0:
-            found.setdefault(first >> PLACE_BITS, []).append((first & NUMBER, last & NUMBER))
-        first = last = place
-    if first >= 0:
-        found.setdefault(first >> PLACE_BITS, []).append((first & NUMBER, last & NUMBER))
-    return found
 
 
 class LaneSpool:
@@ -195,7 +162,7 @@ class LaneSpool:
         Notes that events have their fate.
 
         Args:
-            fates: Their places, as `runs_of` puts them together.
+            fates: Their places, as `places.runs_of` puts them together.
         """
         for key, runs in fates.items():
             if (segment := self.segments.get(key)) is not None:
