@@ -798,6 +798,31 @@ def test_fsync_is_done_as_often_as_asked(
     assert asyncio.run(main("never")) == []
 
 
+def test_no_descriptor_is_left_open(vendor: Vendor, root: Path) -> None:
+    """Neither by dispatchers that were closed with everything sent, nor by those that kept some."""
+
+    async def main() -> int:
+        for number in range(40):
+            vendor.status = 503 if number % 2 else 200
+            dispatcher = open_one(vendor, Spool(root, segment_bytes=1_024), max_queue_events=5)
+            await dispatcher.start()
+            give(dispatcher, 0, 20)
+            await dispatcher.aclose(timeout=0 if number % 2 else 5)
+            del dispatcher
+            gc.collect()
+        return len(os.listdir("/dev/fd"))
+
+    async def first() -> int:
+        async with open_one(vendor, root) as dispatcher:
+            give(dispatcher, 0, 1)
+        del dispatcher
+        gc.collect()
+        return len(os.listdir("/dev/fd"))
+
+    before = asyncio.run(first())
+    assert asyncio.run(main()) == before
+
+
 def test_two_destinations_share_a_spool(vendor: Vendor, root: Path) -> None:
     """Each has its own files and its own fates."""
     transport = MemoryTransport(lambda request: Response(202 if b"app" in request.body else 503))

@@ -12,7 +12,7 @@ from sendoff.events import Framing
 from sendoff.spool.record import Record
 from sendoff.spool.runs import Runs
 
-QUICK = settings(derandomize=True, deadline=None, max_examples=200)
+QUICK = settings(derandomize=True, deadline=None, max_examples=100)
 KEY = 7
 SIZE = 10
 

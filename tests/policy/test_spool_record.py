@@ -21,7 +21,7 @@ from sendoff.spool.record import (
 )
 from sendoff.spool.runs import Runs
 
-QUICK = settings(derandomize=True, deadline=None, max_examples=200)
+QUICK = settings(derandomize=True, deadline=None, max_examples=100)
 
 IDS = st.text(max_size=40)
 BODIES = st.text(max_size=60).map(lambda text: text.encode("utf-8", "replace"))

@@ -27,7 +27,7 @@ __all__ = ["Found", "Store", "Take"]
 
 POLITE = 0.0002
 """
-Seconds of sleep after each window of a scan, some 1 ms of work: the loop's thread gets its turn.
+Seconds of sleep after each window of a scan, some 0.3 ms of work: the loop's thread gets its turn.
 """
 
 logger = logging.getLogger("sendoff")
