@@ -802,7 +802,7 @@ def test_no_descriptor_is_left_open(vendor: Vendor, root: Path) -> None:
     """Neither by dispatchers that were closed with everything sent, nor by those that kept some."""
 
     async def main() -> int:
-        for number in range(40):
+        for number in range(8):
             vendor.status = 503 if number % 2 else 200
             dispatcher = open_one(vendor, Spool(root, segment_bytes=1_024), max_queue_events=5)
             await dispatcher.start()
