@@ -71,7 +71,15 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The disk is tried again at once, so that no test waits for a second to go by."""
     monkeypatch.setattr(lane, "RETRY", 0.0)
     yield
-    gc.collect()  # dispatchers let go of their folders
+    vanish()
+
+
+def vanish() -> None:
+    """
+    Has dispatchers that nobody holds let go of their folders, as the end of their process would.
+    """
+    _exit._exit.kept.clear()
+    gc.collect()
 
 
 def open_one(vendor: Vendor, root: Any, **options: Any) -> Dispatcher:
@@ -98,8 +106,7 @@ def leave_behind(vendor: Vendor, root: Path, start: int, stop: int, **options: A
     give(dispatcher, start, stop)
     path = max(segments(root), key=lambda one: one.stat().st_mtime_ns)
     del dispatcher
-    _exit._exit.kept.clear()  # as if the process were gone
-    gc.collect()
+    vanish()
     return path
 
 
@@ -139,7 +146,7 @@ def test_what_was_accepted_is_sent_by_the_next_one(vendor: Vendor, root: Path) -
     first = open_one(vendor, root)
     ids = give(first, 0, 20)
     del first
-    gc.collect()
+    vanish()
     asyncio.run(main())
     assert vendor.ids == ids
     assert list(root.iterdir()) == []
@@ -208,7 +215,7 @@ def test_a_folder_in_use_is_nobody_elses(vendor: Vendor, root: Path) -> None:
             await asyncio.sleep(0.1)
             assert stats(second).submitted == 0
         del first
-        gc.collect()
+        vanish()
         async with open_one(vendor, root) as third:
             await drain(third, 3)
 
@@ -273,7 +280,7 @@ def test_the_bytes_of_the_memory_bound_what_is_read_back(vendor: Vendor, root: P
     for n in range(20):
         assert first.track("x", user_id="u", insert_id=f"e-{n}", properties={"t": "x" * 3_000})
     del first
-    gc.collect()
+    vanish()
 
     async def main() -> None:
         async with open_one(vendor, root, max_queue_bytes=1_000) as dispatcher:
@@ -472,7 +479,7 @@ def test_a_write_that_was_cut_short_is_cut_back(
     give(first, 3, 5)
     assert len(segments(root)) == 1
     del first
-    gc.collect()
+    vanish()
     asyncio.run(main())
     assert vendor.ids == ["e-0", "e-1", "e-3", "e-4"]
 
@@ -500,7 +507,7 @@ def test_what_cannot_be_cut_back_stays_behind(
     give(first, 3, 5)
     assert len(segments(root)) == 2
     del first
-    gc.collect()
+    vanish()
     asyncio.run(main())
     assert vendor.ids == ["e-0", "e-1", "e-3", "e-4"]
 
@@ -811,14 +818,14 @@ def test_no_descriptor_is_left_open(vendor: Vendor, root: Path) -> None:
             give(dispatcher, 0, 20)
             await dispatcher.aclose(timeout=0 if number % 2 else 5)
             del dispatcher
-            gc.collect()
+            vanish()
         return len(os.listdir("/dev/fd"))
 
     async def first() -> int:
         async with open_one(vendor, root) as dispatcher:
             give(dispatcher, 0, 1)
         del dispatcher
-        gc.collect()
+        vanish()
         return len(os.listdir("/dev/fd"))
 
     before = asyncio.run(first())
