@@ -29,7 +29,7 @@ from uuid import UUID
 
 import orjson
 
-__all__ = ["EXTRA_TYPES", "Encoder", "marker", "new_id"]
+__all__ = ["EXTRA_TYPES", "Encoder", "is_object", "marker", "new_id"]
 
 MAX_DEPTH = 200
 """
@@ -73,6 +73,22 @@ def new_id() -> str:
     A new event id: at most 36 characters of ``[0-9a-f-]``, unique over processes and forks.
     """
     return f"{_ids.prefix}{_ids.next():x}"
+
+
+# --- bodies that others made ----------------------------------------------------------------------
+
+
+def is_object(body: bytes) -> bool:
+    """
+    Whether a body is one JSON object on one line, so that it can stand inside another one.
+    """
+    if body[:1] != b"{" or b"\n" in body:
+        return False
+    try:
+        orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return False
+    return True
 
 
 # --- the table of extra types ---------------------------------------------------------------------

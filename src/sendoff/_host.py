@@ -14,23 +14,55 @@ from collections.abc import Callable, Coroutine
 from contextvars import Context
 from functools import partial
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import anyio
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sendoff._hook import DropHook
     from sendoff._lane import Lane, Spawn
     from sendoff.transports.base import Transport
 
-__all__ = ["Host"]
+__all__ = ["Errand", "Host"]
 
 CLOSE_SECONDS = 0.25
-"""Seconds for closing connections after the last flush, and for the last call of `on_drop`."""
+"""Seconds for closing connections after the last flush, and for the last calls of the hooks."""
+
+LETTERS_SECONDS = 2.0
+"""
+Seconds for writing what a last flush left to the dead letters: a queue of 64 MiB takes a second.
+"""
 
 logger = logging.getLogger("sendoff")
+
+
+class Errand(Protocol):
+    """
+    What is done in a worker thread whenever somebody rings for it.
+    """
+
+    @property
+    def name(self) -> str:
+        """
+        For its task's name.
+        """
+
+    def deliver(self) -> None:
+        """
+        Does what there is to do. Never raises.
+        """
+
+
+class LastErrand(Errand, Protocol):
+    """
+    One that must have an end when the dispatcher closes, because events wait for it.
+    """
+
+    def give_up(self) -> None:
+        """
+        Lets go of what is not begun.
+        """
 
 
 class Host:
@@ -40,7 +72,8 @@ class Host:
     Args:
         lanes: All lanes of the dispatcher.
         transport: What they send with; None for HTTP.
-        hook: The way to `on_drop`, if it is set.
+        letters: The way to the dead letters, if there are any.
+        hooks: The ways to `on_drop` and `on_outcome`, as far as they are set.
         shutdown_timeout: Seconds for the last flush of a loop that ends without `aclose`.
         ended: Called in the loop when it is over.
     """
@@ -49,7 +82,8 @@ class Host:
         self,
         lanes: Sequence[Lane],
         transport: Transport | None,
-        hook: DropHook | None,
+        letters: LastErrand | None,
+        hooks: Sequence[Errand],
         *,
         shutdown_timeout: float,
         ended: Callable[[Host], None],
@@ -57,7 +91,8 @@ class Host:
         self.loop = asyncio.get_running_loop()
         self._lanes = lanes
         self._transport = transport
-        self._hook = hook
+        self._letters = letters
+        self._hooks = hooks
         self._shutdown_timeout = shutdown_timeout
         self._ended = ended
         # uvloop's own clock stands still within one turn of the loop and counts milliseconds: too
@@ -68,7 +103,8 @@ class Host:
         self.given_up: dict[str, int] = {}  # by `aclose`, at its deadline
         self._close_asked = asyncio.Event()
         self._close_timeout: float | None = None  # None: the loop ended without `aclose`
-        self._drops = asyncio.Event()
+        errands = hooks if letters is None else (letters, *hooks)
+        self._bells = {errand: asyncio.Event() for errand in errands}
         self._ready: list[Callable[[], None]] = []
         self._done: list[Callable[[], None]] = []
         self._is_ready = False
@@ -98,11 +134,11 @@ class Host:
         except RuntimeError:  # closed
             return
 
-    def ring_hook(self) -> None:
+    def ring(self, errand: Errand) -> None:
         """
-        Notes that `on_drop` has something to see.
+        Notes that there is something to do for an errand.
         """
-        self.call(self._drops.set)
+        self.call(self._bells[errand].set)
 
     def when_ready(self, notify: Callable[[], None]) -> None:
         """
@@ -178,8 +214,8 @@ class Host:
 
                 for lane in self._lanes:
                     lane.start(spawn)
-                if self._hook is not None:
-                    spawn(partial(self._show_drops, self._hook), "sendoff on_drop")
+                for errand in self._bells:
+                    spawn(partial(self._run_errand, errand), f"sendoff {errand.name}")
                 await self._close_asked.wait()
                 await self._drain(spawn)
                 tasks.cancel_scope.cancel()
@@ -209,14 +245,26 @@ class Host:
         with anyio.move_on_after(timeout, shield=True):
             await done.wait()
 
-    async def _show_drops(self, hook: DropHook) -> None:
+    async def _run_errand(self, errand: Errand) -> None:
         """
-        Calls `on_drop` in a worker thread, whenever there is something to see.
+        Does an errand in a worker thread, whenever there is something to do.
         """
+        bell = self._bells[errand]
         while True:
-            await anyio.to_thread.run_sync(hook.deliver, abandon_on_cancel=True)
-            await self._drops.wait()
-            self._drops.clear()
+            await anyio.to_thread.run_sync(errand.deliver, abandon_on_cancel=True)
+            await bell.wait()
+            bell.clear()
+
+    async def _run_last(self, errands: Sequence[Errand], seconds: float) -> None:
+        """
+        Does errands once more, side by side and within a time.
+        """
+        with anyio.move_on_after(seconds, shield=True):
+            async with anyio.create_task_group() as tasks:
+                for errand in errands:
+                    tasks.start_soon(
+                        partial(anyio.to_thread.run_sync, errand.deliver, abandon_on_cancel=True)
+                    )
 
     async def _finish(self) -> None:
         if self.loop.is_closed():
@@ -229,9 +277,13 @@ class Host:
         if self._transport is not None:
             with anyio.move_on_after(CLOSE_SECONDS, shield=True):
                 await self._transport.aclose()
-        if self._hook is not None:
-            with anyio.move_on_after(CLOSE_SECONDS, shield=True):
-                await anyio.to_thread.run_sync(self._hook.deliver, abandon_on_cancel=True)
+        if self._letters is not None:
+            # Before the hooks, which are shown what could not be written.
+            await self._run_last((self._letters,), LETTERS_SECONDS)
+            if self._close_timeout is not None:
+                self._letters.give_up()
+        if self._hooks:
+            await self._run_last(self._hooks, CLOSE_SECONDS)
         self._is_done = True
         self._ended(self)
         self._tell(self._ready)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import threading
 import time as clock
 import weakref
@@ -24,12 +25,15 @@ from uuid import UUID
 
 import anyio
 
+from sendoff._before import BeforeSend, Filter
 from sendoff._encode import new_id
 from sendoff._fork import forget_in_children
-from sendoff._hook import DropHook, OnDrop
-from sendoff._host import Host
+from sendoff._hook import DropHook, Hooks, OnDrop, OnOutcome, OutcomeHook
+from sendoff._host import Errand, Host
 from sendoff._intake import Intake
 from sendoff._lane import Lane
+from sendoff._letters import LetterBox
+from sendoff.dead_letters import DeadLetters
 from sendoff.destinations.base import Destination
 from sendoff.destinations.checks import insert_id_of
 from sendoff.errors import EventRejected, OptionError
@@ -40,6 +44,7 @@ from sendoff.options import (
     MAX_QUEUE_EVENTS,
     SHUTDOWN_TIMEOUT,
     Overflow,
+    check_callback,
     check_choice,
     check_number,
     check_text,
@@ -70,7 +75,13 @@ class Dispatcher:
             flight; at least 1.
         overflow: Which event goes when the queue is full: ``"drop_newest"`` or ``"drop_oldest"``.
         shutdown_timeout: Seconds for the last flush; at least 0.
+        dead_letters: A file, its directory or a `DeadLetters`, to which events are written that are
+            given up after they were taken (but for those of a full queue); None to drop them.
+        before_send: Called at the call, in the caller's thread, with the `Event` (or the mapping
+            given to `enqueue`); returns what is to be sent in its place, or None for nothing.
         on_drop: Called with a reason and the events given up for it, in a worker thread.
+        on_outcome: Called with an `Outcome` for every fate that accepted events meet, in a worker
+            thread.
         transport: What sends requests; by default HTTP. Tests pass a `MemoryTransport`.
 
     Raises:
@@ -86,7 +97,11 @@ class Dispatcher:
         overflow: Overflow = "drop_newest",
         # How it ends.
         shutdown_timeout: float = SHUTDOWN_TIMEOUT,
+        dead_letters: str | os.PathLike[str] | DeadLetters | None = None,
+        # What is told.
+        before_send: BeforeSend | None = None,
         on_drop: OnDrop | None = None,
+        on_outcome: OnOutcome | None = None,
         # What it goes through.
         transport: Transport | None = None,
     ) -> None:
@@ -105,8 +120,11 @@ class Dispatcher:
         check_number("max_queue_bytes", max_queue_bytes, least=1, whole=True)
         check_choice("overflow", overflow, ("drop_newest", "drop_oldest"))
         check_number("shutdown_timeout", shutdown_timeout, least=0)
-        if on_drop is not None and not callable(on_drop):
-            raise OptionError(f"on_drop must be callable, not {type(on_drop).__name__}")
+        check_callback("before_send", before_send)
+        check_callback("on_drop", on_drop)
+        check_callback("on_outcome", on_outcome)
+        if dead_letters is not None and not isinstance(dead_letters, DeadLetters):
+            dead_letters = DeadLetters(dead_letters)
         if transport is not None and not hasattr(transport, "send"):
             raise OptionError(f"transport must be a transport, not {type(transport).__name__}")
         self._destinations = destinations
@@ -114,7 +132,10 @@ class Dispatcher:
         self._max_bytes = max_queue_bytes
         self._overflow: Overflow = overflow
         self._shutdown_timeout = float(shutdown_timeout)
+        self._dead_letters = dead_letters
+        self._before_send = before_send
         self._on_drop = on_drop
+        self._on_outcome = on_outcome
         self._transport = transport
         self._names = frozenset(names)
         # All mutable state, changed under the lock, is made by `_begin`.
@@ -125,14 +146,25 @@ class Dispatcher:
     def _begin(self) -> None:
         self._lock = threading.RLock()
         self._damper = LogDamper()
-        self._hook = None if self._on_drop is None else DropHook(self._on_drop, self._ring_hook)
+        self._filter = None if self._before_send is None else Filter(self._before_send)
+        drops = outcomes = letters = None
+        if self._on_drop is not None:
+            drops = DropHook(self._on_drop, lambda: self._ring(drops))
+        if self._on_outcome is not None:
+            outcomes = OutcomeHook(self._on_outcome, lambda: self._ring(outcomes))
+        if self._dead_letters is not None:
+            letters = LetterBox(self._dead_letters, lambda: self._ring(letters))
+        hooks = Hooks(drops, outcomes)
+        self._letters = letters
+        self._hooks = hooks.all()
         self._intakes = tuple(
             Intake(
                 destination,
                 max_events=self._max_events,
                 max_bytes=self._max_bytes,
                 overflow=self._overflow,
-                hook=self._hook,
+                hooks=hooks if self._hooks else None,
+                letters=letters,
             )
             for destination in self._destinations
         )
@@ -151,7 +183,7 @@ class Dispatcher:
         Returns:
             What the child must keep alive.
         """
-        parents = (self._host, self._lanes, self._hook)
+        parents = (self._host, self._lanes, self._hooks, self._letters)
         self._begin()
         return parents
 
@@ -289,10 +321,12 @@ class Dispatcher:
             if to is None:
                 # A body in no known shape is everybody's to reject: better counted twice than not
                 # at all.
-                intakes = (
-                    tuple(intake for intake in intakes if intake.destination.recognizes(given))
-                    or intakes
-                )
+                intakes = _meant(given, intakes)
+            if self._filter is not None:
+                changed = self._filter.payload(given, intakes)
+                if changed is None:
+                    return None
+                given = changed
             event_id, now = new_id(), clock.time()
             taken = [intake.submit_payload(given, event_id, now) for intake in intakes]
             if running_loop() is not self._loop:
@@ -305,7 +339,13 @@ class Dispatcher:
     def _submit(self, event: Event, to: str | Iterable[str] | None) -> str | None:
         try:
             accepted = False
-            for intake in self._intakes if to is None else self._named(to):
+            intakes = self._intakes if to is None else self._named(to)
+            if self._filter is not None:
+                changed = self._filter.event(event, intakes)
+                if changed is None:
+                    return None
+                event = changed
+            for intake in intakes:
                 if intake.submit(event):
                     accepted = True
             if running_loop() is not self._loop:
@@ -459,7 +499,14 @@ class Dispatcher:
         """
         A snapshot of every destination's ledger. From any thread.
         """
-        return Stats(MappingProxyType({lane.name: lane.stats() for lane in self._lanes}))
+        seen = [*self._hooks, *(() if self._filter is None else (self._filter,))]
+        failures = {hook.name: hook.failures for hook in seen if hook.failures}
+        missed = {hook.name: n for hook in self._hooks if (n := hook.missed_in_all())}
+        return Stats(
+            MappingProxyType({lane.name: lane.stats() for lane in self._lanes}),
+            MappingProxyType(failures),
+            MappingProxyType(missed),
+        )
 
     # --- hosts ------------------------------------------------------------------------------------
 
@@ -491,7 +538,8 @@ class Dispatcher:
             host = self._host = Host(
                 self._lanes,
                 self._transport,
-                self._hook,
+                self._letters,
+                self._hooks,
                 shutdown_timeout=self._shutdown_timeout,
                 ended=self._host_ended,
             )
@@ -504,10 +552,17 @@ class Dispatcher:
                 self._host = self._loop = None
                 self._left_loop = weakref.ref(host.loop)
 
-    def _ring_hook(self) -> None:
+    def _ring(self, errand: Errand | None) -> None:
         host = self._host
-        if host is not None:
-            host.ring_hook()
+        if host is not None and errand is not None:
+            host.ring(errand)
+
+
+def _meant(payload: Mapping[str, Any], intakes: tuple[Intake, ...]) -> tuple[Intake, ...]:
+    """
+    The intakes whose vendor's shape a body has; all, if it has none's.
+    """
+    return tuple(one for one in intakes if one.destination.recognizes(payload)) or intakes
 
 
 def _notifier(loop: asyncio.AbstractEventLoop, future: asyncio.Future[None]) -> Callable[[], None]:

@@ -19,7 +19,7 @@ ROOT = Path(sendoff.__file__).parent
 VALUES = {"events", "options", "errors"}
 STEPS = {"_queue", "_batcher", "_narrow", "_throttle", "_breaker", "_retry"}
 STEP_MAY = VALUES | {"_queue", "_batcher"}  # a batcher takes from a queue, narrowing halves a batch
-PUBLIC_USERS = ("cli", "__main__", "demo", "sink", "integrations", "metrics", "testing")
+PUBLIC_USERS = ("cli", "__main__", "demo", "sink", "replay", "integrations", "metrics", "testing")
 
 
 def imports_of(path: Path) -> set[str]:
@@ -78,6 +78,10 @@ def test_steps_import_only_values_and_the_steps_before_them() -> None:
         ("sendoff._delivery", {"_lane"}),
         ("sendoff._gate", {"_delivery"}),
         ("sendoff._host", {"dispatcher"}),
+        ("sendoff._hook", {"_intake", "dispatcher"}),
+        ("sendoff._letters", {"_intake", "dispatcher"}),
+        ("sendoff._before", {"dispatcher"}),
+        ("fcntl", {"_letters", "replay.journal"}),
         ("sendoff._throttle", {"_lane", "_delivery", "_gate"}),
         ("sendoff._retry", {"_delivery"}),
         ("sendoff._queue", {"_batcher", "_intake", "_ledger"}),
