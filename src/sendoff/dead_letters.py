@@ -21,7 +21,7 @@ from sendoff._encode import is_object
 from sendoff.errors import OptionError
 from sendoff.options import check_number
 
-__all__ = ["DeadLetters", "Letter", "lines_of", "read_letters"]
+__all__ = ["DeadLetters", "Letter", "letter_lines", "letter_of", "lines_of", "read_letters"]
 
 FILE_NAME = "dead-letters.ndjson"
 """The file's name where a directory is given."""
