@@ -310,7 +310,7 @@ def test_a_flush_waits_until_letters_are_written(
                 d.track("x", user_id="u")
             assert dict((await d.flush(timeout=0.3)).left) == {"freshpaint": 2}
             assert fates(d, "freshpaint") == {"delivered": 8, "pending": 2}
-            flush = asyncio.create_task(d.flush(PATIENCE))
+            flush = asyncio.create_task(asyncio.wait_for(d.flush(), PATIENCE))
             await asyncio.sleep(0.05)
             assert not flush.done()
             disk.go.set()

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import base64
 import errno
+import fcntl
 import json
 import os
 import stat
@@ -237,6 +238,22 @@ def test_what_is_no_file_is_refused(tmp_path):
     for path in (tmp_path / "pipe", Path("/dev/null")):
         with pytest.raises(OSError, match="no regular file"):
             append(path, [b"x\n"], 100)
+
+
+def test_the_files_end_is_looked_at_under_the_lock(tmp_path, monkeypatch):
+    """What another process wrote while this one waited for its turn counts."""
+    path = tmp_path / "file"
+    path.write_bytes(b"a" * 90 + b"\n")
+
+    def wait_for_turn(file, operation):
+        assert operation == fcntl.LOCK_EX
+        with path.open("ab") as other:
+            other.write(b"torn")
+
+    monkeypatch.setattr(fcntl, "flock", wait_for_turn)
+    assert append(path, [b"1234\n"], 100) == 0
+    assert append(path, [b"1234\n"], 105) == 1
+    assert path.read_bytes() == b"a" * 90 + b"\ntorntorn\n1234\n"
 
 
 def test_processes_share_a_file(tmp_path):
