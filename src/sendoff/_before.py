@@ -57,7 +57,7 @@ class Filter:
         What is to be sent in an event's place, or None; then every taker has counted why.
         """
         changed: Event | None = self._call(event, Event, takers)
-        if changed is None or changed.id == event.id:
+        if changed is None or changed.id is event.id:
             return changed
         try:
             return changed._replace(id=insert_id_of(changed.id, field="id"))

@@ -131,8 +131,9 @@ def lines_of(
     after = {"reason": reason, "status": status, "detail": detail}
     head = json.dumps(before)[:-1].encode() + b', "id": '
     middle = b", " + json.dumps(after)[1:-1].encode() + b", "
+    text = json.JSONEncoder().encode  # made once: `json.dumps` takes ten times as long for an id
     return [
-        b"".join((head, json.dumps(event_id).encode(), middle, _event_of(body), b"}\n"))
+        b"".join((head, text(event_id).encode(), middle, _event_of(body), b"}\n"))
         for body, event_id in zip(bodies, ids, strict=True)
     ]
 

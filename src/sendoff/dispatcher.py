@@ -29,7 +29,7 @@ from sendoff._before import BeforeSend, Filter
 from sendoff._encode import new_id
 from sendoff._fork import forget_in_children
 from sendoff._hook import DropHook, Hooks, OnDrop, OnOutcome, OutcomeHook
-from sendoff._host import Errand, Host
+from sendoff._host import LETTERS_SECONDS, Errand, Host
 from sendoff._intake import Intake
 from sendoff._lane import Lane
 from sendoff._letters import LetterBox
@@ -471,7 +471,8 @@ class Dispatcher:
         left: Mapping[str, int] = {}
         if host is not None:
             seconds = timeout
-            if await _notice(lambda notify: host.close(seconds, notify), timeout + GRACE):
+            grace = GRACE if self._letters is None else GRACE + LETTERS_SECONDS
+            if await _notice(lambda notify: host.close(seconds, notify), timeout + grace):
                 left = host.given_up
             else:  # its loop does not turn
                 left = {lane.name: n for lane in self._lanes if (n := lane.stats().pending)}

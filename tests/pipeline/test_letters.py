@@ -18,6 +18,7 @@ import pytest
 
 import sendoff._host
 import sendoff._letters
+import sendoff.dispatcher
 from sendoff import (
     DeadLetters,
     Dispatcher,
@@ -345,6 +346,24 @@ def test_a_disk_that_hangs_does_not_keep_a_close(
             "dead_lettered": left["pending"],
             "dropped": left["dropped"],
         }
+
+    asyncio.run(main())
+
+
+def test_a_close_waits_while_letters_are_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beyond its own time, so that what it leaves has its fate when it returns."""
+    disk = Disk(monkeypatch)
+    monkeypatch.setattr(sendoff.dispatcher, "GRACE", 0.0)
+
+    async def main() -> None:
+        d = Dispatcher(freshpaint(), transport=answering(403), dead_letters=tmp_path)
+        d.track("x", user_id="u")
+        let_go = asyncio.get_running_loop().call_later(0.3, disk.go.set)
+        assert dict((await d.aclose(timeout=0.05)).left) == {"freshpaint": 1}
+        let_go.cancel()
+        assert fates(d, "freshpaint") == {"dead_lettered": 1}
 
     asyncio.run(main())
 

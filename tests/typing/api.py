@@ -5,11 +5,13 @@ The public surface as a type checker sees it; checked by mypy and pyright, never
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
+from pathlib import Path
 from typing import Any, assert_type
 from uuid import uuid4
 
 from sendoff import (
     Datadog,
+    DeadLetters,
     Destination,
     DestinationStats,
     Dispatcher,
@@ -19,7 +21,9 @@ from sendoff import (
     Framing,
     Freshpaint,
     HttpDestination,
+    Letter,
     MemoryTransport,
+    Outcome,
     Report,
     Request,
     Response,
@@ -28,12 +32,28 @@ from sendoff import (
     Transport,
     Tuning,
     Verdict,
+    read_letters,
 )
 from sendoff.destinations.base import Dumps
 
 
 def on_drop(reason: str, events: Sequence[DroppedEvent]) -> None:
     print(reason, [event.id for event in events])
+
+
+def before_send(event: Event) -> Event | None:
+    return None if event.name == "noise" else event._replace(ip=None)
+
+
+def on_outcome(outcome: Outcome) -> None:
+    print(outcome.destination, outcome.fate.value, outcome.reason, len(outcome.ids))
+
+
+def dead() -> None:
+    for letter in read_letters("letters"):
+        assert_type(letter, Letter | None)
+    Dispatcher(Freshpaint(token="t"), dead_letters=Path("letters"))
+    Dispatcher(Freshpaint(token="t"), dead_letters="letters")
 
 
 async def calls() -> None:
@@ -44,7 +64,10 @@ async def calls() -> None:
         max_queue_events=10,
         overflow="drop_oldest",
         shutdown_timeout=3,
+        dead_letters=DeadLetters("letters", max_bytes=2**20),
+        before_send=before_send,
         on_drop=on_drop,
+        on_outcome=on_outcome,
         transport=MemoryTransport(lambda request: Response(202)),
     )
     async with dispatcher as same:
@@ -68,6 +91,7 @@ async def calls() -> None:
         assert_type(stats, DestinationStats)
         assert_type(stats.submitted, int)
         assert_type(stats.dropped, Mapping[str, int])
+        assert_type(dispatcher.stats().hook_failures, Mapping[str, int])
     await dispatcher.start()
     report = await dispatcher.aclose(timeout=5.0)
     assert_type(bool(report), bool)
