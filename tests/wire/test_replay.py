@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import json
 import os
+import pty
+import re
 import signal
+import struct
 import subprocess
 import sys
+import termios
 import time
 from collections import Counter
 from pathlib import Path
@@ -355,3 +360,36 @@ def test_retry_is_that_of_the_vendor(sink, tmp_path):
     assert Retry().attempts > 1
     answer = replay(sink, path, "freshpaint")
     assert (answer.returncode, "50 sent in" in answer.stdout) == (0, True)
+
+
+@pytest.mark.parametrize("columns", [100, 50])
+def test_on_a_terminal_there_is_a_bar(sink, tmp_path, columns):
+    """It fits the terminal, and leaves the cursor visible."""
+    path = tmp_path / "letters"
+    letters_for(path, 300)
+    sink.faults("latency 50ms", "400 first 2 on freshpaint")
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 30, columns, 0, 0))
+    more = environment(**KEYS, TERM="xterm-256color")
+    for name in ("COLUMNS", "LINES", "NO_COLOR"):
+        more.pop(name, None)
+    process = subprocess.Popen(
+        command(sink, path, "freshpaint"), env=more, stdout=theirs, stdin=theirs, stderr=theirs
+    )
+    os.close(theirs)
+    seen = b""
+    try:
+        while True:
+            seen += os.read(ours, 65_536)
+    except OSError:  # how Linux says that the other end is closed
+        pass
+    finally:
+        os.close(ours)
+        status = process.wait(PATIENCE)
+    text = seen.decode()
+    assert (status, text.count("\x1b[?25l"), text.count("\x1b[?25h")) == (1, 1, 1), text
+    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text).replace("\r", "\n")
+    assert "298/300" in plain
+    assert "2 refused" in plain
+    bars = [line for line in plain.splitlines() if "/300" in line]
+    assert max(map(len, bars)) <= columns
