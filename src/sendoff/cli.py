@@ -222,6 +222,8 @@ def replay(path: Path, to: str, rate: int | None, timeout: float, **options: Any
         rate=rate,
         timeout=timeout,
     )
+    if not plan.file.is_file():
+        raise click.UsageError(f"there is no file {plan.file}")
     try:
         outcome = run(plan, destination_of(to, **given), _replay_screen())
     except (OptionError, JournalBusyError) as exc:
@@ -243,16 +245,8 @@ def _replay_screen() -> ReplayScreen:
 
 
 def _report(outcome: ReplayOutcome) -> None:
-    click.echo(f"{outcome.sent:,} sent in {outcome.elapsed:.1f} s")
-    for count, what in (
-        (outcome.before, "sent by an earlier replay"),
-        (outcome.others, "are another vendor's"),
-        (outcome.torn, "lines are no letters"),
-        *((n, f"refused again: {reason}") for reason, n in sorted(outcome.refused.items())),
-        (outcome.left, "left"),
-    ):
-        if count:
-            click.echo(f"{count:,} {what}")
+    for line in outcome.summary():
+        click.echo(line)
     if outcome.interrupted:
         click.echo("stopped by Ctrl-C; the same command goes on where it was", err=True)
         sys.exit(INTERRUPTED)

@@ -16,7 +16,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import sendoff
@@ -24,6 +24,7 @@ from sendoff import DeadLetters, Letter, OptionError, read_letters
 from sendoff._letters import FULL, LATE, LetterBox, Parcel, append
 from sendoff.dead_letters import MAX_LINE, letter_of, lines_of
 
+QUICK = settings(derandomize=True, deadline=None, max_examples=150)
 NOW = 1_700_000_000.25
 BODY = b'{"event":"x","properties":{"n":1}}'
 
@@ -70,6 +71,7 @@ bodies = st.one_of(
 letters = st.tuples(bodies, texts, texts, st.none() | st.integers(100, 599), texts, texts)
 
 
+@QUICK
 @given(letters)
 def test_what_is_written_is_read(letter):
     """Any id, words and body come back as they were."""
@@ -88,6 +90,7 @@ def directory(tmp_path_factory):
     return tmp_path_factory.mktemp("letters")
 
 
+@QUICK
 @given(
     st.lists(
         st.tuples(st.sampled_from(["letter", "torn", "foreign"]), st.integers(1, 10_000)),
@@ -117,6 +120,7 @@ def test_a_reader_finds_every_letter_in_a_torn_file(directory, pieces, last_is_t
     assert [letter and letter.id for letter in read_letters(path)] == expected
 
 
+@QUICK
 @given(st.binary(max_size=300))
 def test_a_reader_takes_any_bytes(directory, data):
     """Whatever is in the file, reading it does not raise, and finds no letter that is none."""
@@ -198,6 +202,7 @@ def test_behind_a_torn_line_a_new_one_begins(tmp_path):
     assert path.read_bytes() == b"whole\nhal\nnext\nlast\n"
 
 
+@QUICK
 @given(
     st.binary(max_size=40),
     st.lists(st.binary(min_size=1, max_size=10), max_size=8),

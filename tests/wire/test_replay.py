@@ -258,7 +258,7 @@ def test_what_is_refused_again_is_counted_and_stays(sink, tmp_path):
     letters_for(path, 20)
     sink.faults("400 first 3 on freshpaint")
     answer = replay(sink, path, "freshpaint")
-    assert (answer.returncode, "3 refused again: refused" in answer.stdout) == (1, True)
+    assert (answer.returncode, "3 given up again: refused" in answer.stdout) == (1, True)
     again = replay(sink, path, "freshpaint")
     assert (again.returncode, "3 sent in" in again.stdout) == (0, True)
     assert sorted(sink.ids("freshpaint")) == sorted(f"id-{n}" for n in range(20))
@@ -327,6 +327,14 @@ def test_wrong_use_exits_with_2(tmp_path, options, keys, message):
     )
     assert (answer.returncode, answer.stdout) == (2, "")
     assert message in answer.stderr
+
+
+def test_a_directory_without_letters_is_wrong_use(sink, tmp_path):
+    """The message names the file that is missing, and no journal is begun."""
+    answer = replay(sink, tmp_path, "freshpaint")
+    assert (answer.returncode, answer.stdout) == (2, "")
+    assert "there is no file" in answer.stderr
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_journal_that_cannot_be_written_stops_it(sink, tmp_path):

@@ -103,6 +103,22 @@ class Outcome:
         """
         return not self.refused and not self.left and not self.gave_up
 
+    def summary(self) -> list[str]:
+        """
+        The counts, as lines for people; those that are 0 are left out.
+        """
+        counts = (
+            (self.before, "sent by an earlier replay"),
+            (self.others, "are another vendor's"),
+            (self.torn, "lines are no letters"),
+            *((n, f"given up again: {reason}") for reason, n in sorted(self.refused.items())),
+            (self.left, "left"),
+        )
+        return [
+            f"{self.sent:,} sent in {self.elapsed:.1f} s",
+            *(f"{count:,} {what}" for count, what in counts if count),
+        ]
+
 
 @dataclass(slots=True)
 class Mail:
