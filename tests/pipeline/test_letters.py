@@ -332,12 +332,11 @@ def test_a_disk_that_hangs_does_not_keep_a_close(
 
     async def main() -> None:
         d = Dispatcher(freshpaint(workers=2), transport=transport, dead_letters=tmp_path)
-        async with d:
+        d.track("x", user_id="u")
+        assert await asyncio.to_thread(disk.writing.wait, PATIENCE)
+        for _ in range(600):
             d.track("x", user_id="u")
-            assert await asyncio.to_thread(disk.writing.wait, PATIENCE)
-            for _ in range(600):
-                d.track("x", user_id="u")
-            await asyncio.wait_for(d.aclose(timeout=0.1), PATIENCE)
+        await asyncio.wait_for(d.aclose(timeout=0.1), PATIENCE)
         assert fates(d, "freshpaint") == {"pending": 1, "dropped": {"shutdown": 600}}
         disk.go.set()
         for _ in range(500):
