@@ -5,15 +5,26 @@ Always holds: what was queued before a fork is the parent's alone, so it is sent
 another thread of the parent held does not exist in the child. What the child forgets is kept alive
 there, because finalizers of the parent's connections would reach into the event queue of the
 parent's selector, which both processes share.
+
+A fork waits for imports that run in a thread of ours: in the child that thread does not exist, and
+the lock of a half-imported module would never be opened.
 """
 
 from __future__ import annotations
 
 import os
+import threading
 import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from types import ModuleType
 from typing import Protocol
 
-__all__ = ["forget_in_children"]
+__all__ = ["forget_in_children", "import_in_peace", "no_forks"]
+
+IMPORT_SECONDS = 10.0
+"""Seconds that a fork waits for an import at most; loading aiohttp takes 0.4."""
 
 
 class _Forgetful(Protocol):
@@ -27,6 +38,15 @@ _watched: weakref.WeakSet[_Forgetful] = weakref.WeakSet()
 _kept: list[object] = []
 
 
+class _Importing:
+    """
+    Held by a thread that imports, and by a fork.
+    """
+
+    lock = threading.Lock()
+    held_by_fork = False
+
+
 def forget_in_children(thing: _Forgetful) -> None:
     """
     Has something begin anew in every forked child, for as long as it lives.
@@ -34,8 +54,35 @@ def forget_in_children(thing: _Forgetful) -> None:
     _watched.add(thing)
 
 
+@contextmanager
+def no_forks() -> Iterator[None]:
+    """
+    Has forks wait, while a thread of ours imports. Not to be nested.
+    """
+    with _Importing.lock:
+        yield
+
+
+def import_in_peace(name: str) -> ModuleType:
+    """
+    Imports a module while no fork happens.
+    """
+    with no_forks():
+        return import_module(name)
+
+
+def _before() -> None:
+    _Importing.held_by_fork = _Importing.lock.acquire(timeout=IMPORT_SECONDS)
+
+
+def _in_parent() -> None:
+    if _Importing.held_by_fork:
+        _Importing.lock.release()
+
+
 def _in_child() -> None:
+    _Importing.lock = threading.Lock()
     _kept.extend(thing.forget_parent() for thing in list(_watched))
 
 
-os.register_at_fork(after_in_child=_in_child)
+os.register_at_fork(before=_before, after_in_parent=_in_parent, after_in_child=_in_child)

@@ -10,13 +10,17 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine
+import types
+from collections.abc import Callable, Coroutine, Generator
 from contextvars import Context
 from functools import partial
-from importlib import import_module
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import anyio
+
+from sendoff._errands import Errand, Errands
+from sendoff._fork import import_in_peace
+from sendoff._threads import in_thread
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,75 +28,44 @@ if TYPE_CHECKING:
     from sendoff._lane import Lane, Spawn
     from sendoff.transports.base import Transport
 
-__all__ = ["Errand", "Host"]
+__all__ = ["Host"]
 
-CLOSE_SECONDS = 0.25
-"""Seconds for closing connections after the last flush, and for the last calls of the hooks."""
-
-LETTERS_SECONDS = 2.0
+CLOSE_SECONDS = 0.1
 """
-Seconds for writing what a last flush left to the dead letters: a queue of 64 MiB takes a second.
+Seconds for closing connections after the last flush: a process ends within its deadline and half a
+second.
 """
 
 logger = logging.getLogger("sendoff")
 
 
-class Errand(Protocol):
-    """
-    What is done in a worker thread whenever somebody rings for it.
-    """
-
-    @property
-    def name(self) -> str:
-        """
-        For its task's name.
-        """
-
-    def deliver(self) -> None:
-        """
-        Does what there is to do. Never raises.
-        """
-
-
-class LastErrand(Errand, Protocol):
-    """
-    One that must have an end when the dispatcher closes, because events wait for it.
-    """
-
-    def give_up(self) -> None:
-        """
-        Lets go of what is not begun.
-        """
-
-
 class Host:
     """
-    Runs the lanes in the running loop.
+    Runs the lanes in a loop.
 
     Args:
         lanes: All lanes of the dispatcher.
         transport: What they send with; None for HTTP.
-        letters: The way to the dead letters, if there are any.
-        hooks: The ways to `on_drop` and `on_outcome`, as far as they are set.
+        errands: What is done in worker threads beside.
+        loop: Where; this thread's running one, or one that runs nowhere yet.
         shutdown_timeout: Seconds for the last flush of a loop that ends without `aclose`.
-        ended: Called in the loop when it is over.
+        ended: Called in the loop when it is over; before those who wait for that are told.
     """
 
     def __init__(
         self,
         lanes: Sequence[Lane],
         transport: Transport | None,
-        letters: LastErrand | None,
-        hooks: Sequence[Errand],
+        errands: Errands,
         *,
+        loop: asyncio.AbstractEventLoop,
         shutdown_timeout: float,
         ended: Callable[[Host], None],
     ) -> None:
-        self.loop = asyncio.get_running_loop()
+        self.loop = loop
         self._lanes = lanes
         self._transport = transport
-        self._letters = letters
-        self._hooks = hooks
+        self._errands = errands
         self._shutdown_timeout = shutdown_timeout
         self._ended = ended
         # uvloop's own clock stands still within one turn of the loop and counts milliseconds: too
@@ -101,20 +74,23 @@ class Host:
         self._clock = time.monotonic if is_uvloop else self.loop.time
         # All mutable state.
         self.given_up: dict[str, int] = {}  # by `aclose`, at its deadline
+        self.flushed_for = 0.0  # seconds that the last flush took
+        self.failed = False  # it was stopped by an error
         self._close_asked = asyncio.Event()
         self._close_timeout: float | None = None  # None: the loop ended without `aclose`
-        errands = hooks if letters is None else (letters, *hooks)
-        self._bells = {errand: asyncio.Event() for errand in errands}
+        self._bells = {errand: asyncio.Event() for errand in errands.all}
         self._ready: list[Callable[[], None]] = []
         self._done: list[Callable[[], None]] = []
         self._is_ready = False
         self._is_done = False
+        # Brought into its `try` at once: a loop that dies in this very turn cancels its tasks
+        # before any of them began.
+        coroutine = self._run()
+        coroutine.send(None)
         # In an empty context, so that no request's context variables live on in it; not by
-        # `create_task`, because an eager task factory would run its beginning inside the caller's
+        # `create_task`, because an eager task factory would run more of it inside the caller's
         # `track`.
-        self._task = asyncio.Task(
-            self._run(), loop=self.loop, name="sendoff host", context=Context()
-        )
+        self.task = asyncio.Task(coroutine, loop=loop, name="sendoff host", context=Context())
 
     @property
     def closing(self) -> bool:
@@ -166,10 +142,18 @@ class Host:
 
         self.call(ask)
 
+    def forsake(self) -> None:
+        """
+        Its loop will never turn again: asyncio need not complain that its task is pending.
+        """
+        # What `asyncio.gather` does to the tasks of a dead loop; there is no public way.
+        self.task._log_destroy_pending = False  # type: ignore[attr-defined]
+
     # --- in the loop ------------------------------------------------------------------------------
 
     async def _run(self) -> None:
         try:
+            await _next_turn()
             await self._open()
             await self._serve()
         except asyncio.CancelledError:
@@ -181,9 +165,8 @@ class Host:
             await self._serve()
             raise
         except Exception as exc:  # noqa: BLE001 a transport is somebody's code; nobody awaits this task
-            logger.error(
-                "sending has stopped: %s; the next call starts it again", type(exc).__name__
-            )
+            self.failed = True
+            logger.error("sending has stopped: %s; calls start it again", type(exc).__name__)
         finally:
             await self._finish()
 
@@ -191,7 +174,7 @@ class Host:
         transport = self._transport
         if transport is None:
             # In a worker thread, as it loads aiohttp.
-            module = await anyio.to_thread.run_sync(import_module, "sendoff.transports.http")
+            module = await in_thread(import_in_peace, "sendoff.transports.http")
             transport = self._transport = module.HttpTransport()
         for lane in self._lanes:
             lane.attach(self.loop, self._clock, transport)
@@ -229,7 +212,8 @@ class Host:
         Gives every lane the same time to become empty.
         """
         timeout = self._shutdown_timeout if self._close_timeout is None else self._close_timeout
-        deadline = self._clock() + timeout
+        begun = self._clock()
+        deadline = begun + timeout
         left = len(self._lanes)
         done = asyncio.Event()
 
@@ -244,6 +228,7 @@ class Host:
             spawn(partial(drain, lane), f"sendoff {lane.name} drain")
         with anyio.move_on_after(timeout, shield=True):
             await done.wait()
+        self.flushed_for = self._clock() - begun
 
     async def _run_errand(self, errand: Errand) -> None:
         """
@@ -251,20 +236,9 @@ class Host:
         """
         bell = self._bells[errand]
         while True:
-            await anyio.to_thread.run_sync(errand.deliver, abandon_on_cancel=True)
+            await in_thread(errand.deliver)
             await bell.wait()
             bell.clear()
-
-    async def _run_last(self, errands: Sequence[Errand], seconds: float) -> None:
-        """
-        Does errands once more, side by side and within a time.
-        """
-        with anyio.move_on_after(seconds, shield=True):
-            async with anyio.create_task_group() as tasks:
-                for errand in errands:
-                    tasks.start_soon(
-                        partial(anyio.to_thread.run_sync, errand.deliver, abandon_on_cancel=True)
-                    )
 
     async def _finish(self) -> None:
         if self.loop.is_closed():
@@ -272,18 +246,11 @@ class Host:
         for lane in self._lanes:
             if self._close_timeout is not None and (given_up := lane.abandon()):
                 self.given_up[lane.name] = given_up
-                logger.warning("%s: %d events were given up at shutdown", lane.name, given_up)
             lane.detach()
         if self._transport is not None:
             with anyio.move_on_after(CLOSE_SECONDS, shield=True):
                 await self._transport.aclose()
-        if self._letters is not None:
-            # Before the hooks, which are shown what could not be written.
-            await self._run_last((self._letters,), LETTERS_SECONDS)
-            if self._close_timeout is not None:
-                self._letters.give_up()
-        if self._hooks:
-            await self._run_last(self._hooks, CLOSE_SECONDS)
+        await self._errands.finish(closing=self._close_timeout is not None)
         self._is_done = True
         self._ended(self)
         self._tell(self._ready)
@@ -293,3 +260,8 @@ class Host:
     def _tell(listeners: list[Callable[[], None]]) -> None:
         while listeners:
             listeners.pop()()
+
+
+@types.coroutine
+def _next_turn() -> Generator[None, None, None]:
+    yield

@@ -9,30 +9,27 @@ loop starts the sending there.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
-import threading
 import time as clock
-import weakref
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
-from functools import partial
 from ipaddress import IPv4Address, IPv6Address
 from types import MappingProxyType, TracebackType
 from typing import Any, Self
 from uuid import UUID
 
-import anyio
-
 from sendoff._before import BeforeSend, Filter
 from sendoff._encode import new_id
+from sendoff._errands import Errand, Errands
 from sendoff._fork import forget_in_children
 from sendoff._hook import DropHook, Hooks, OnDrop, OnOutcome, OutcomeHook
-from sendoff._host import LETTERS_SECONDS, Errand, Host
+from sendoff._hosts import running_loop
 from sendoff._intake import Intake
 from sendoff._lane import Lane
 from sendoff._letters import LetterBox
+from sendoff._lifecycle import Lifecycle
+from sendoff._threads import under_gevent
 from sendoff.dead_letters import DeadLetters
 from sendoff.destinations.base import Destination
 from sendoff.destinations.checks import insert_id_of
@@ -53,14 +50,7 @@ from sendoff.transports.base import Transport
 
 __all__ = ["Dispatcher"]
 
-GRACE = 1.0
-"""Seconds beyond its timeout that `aclose` waits for another thread's loop to answer."""
-
 logger = logging.getLogger("sendoff")
-
-running_loop = (
-    asyncio._get_running_loop
-)  # None without a loop; `get_running_loop` would raise and cost 0.4 µs a call
 
 
 class Dispatcher:
@@ -75,6 +65,8 @@ class Dispatcher:
             flight; at least 1.
         overflow: Which event goes when the queue is full: ``"drop_newest"`` or ``"drop_oldest"``.
         shutdown_timeout: Seconds for the last flush; at least 0.
+        handle_sigterm: Whether a SIGTERM that nobody else handles flushes before it kills. A
+            handler of the application's is never replaced.
         dead_letters: A file, its directory or a `DeadLetters`, to which events are written that are
             given up after they were taken (but for those of a full queue); None to drop them.
         before_send: Called at the call, in the caller's thread, with the `Event` (or the mapping
@@ -82,6 +74,8 @@ class Dispatcher:
         on_drop: Called with a reason and the events given up for it, in a worker thread.
         on_outcome: Called with an `Outcome` for every fate that accepted events meet, in a worker
             thread.
+        blocking: Whether to send from a thread of its own and not from the caller's event loop, for
+            programs that have none; `close` and `flush_blocking` go with it.
         transport: What sends requests; by default HTTP. Tests pass a `MemoryTransport`.
 
     Raises:
@@ -97,12 +91,14 @@ class Dispatcher:
         overflow: Overflow = "drop_newest",
         # How it ends.
         shutdown_timeout: float = SHUTDOWN_TIMEOUT,
+        handle_sigterm: bool = True,
         dead_letters: str | os.PathLike[str] | DeadLetters | None = None,
         # What is told.
         before_send: BeforeSend | None = None,
         on_drop: OnDrop | None = None,
         on_outcome: OnOutcome | None = None,
         # What it goes through.
+        blocking: bool = False,
         transport: Transport | None = None,
     ) -> None:
         if not destinations:
@@ -120,6 +116,10 @@ class Dispatcher:
         check_number("max_queue_bytes", max_queue_bytes, least=1, whole=True)
         check_choice("overflow", overflow, ("drop_newest", "drop_oldest"))
         check_number("shutdown_timeout", shutdown_timeout, least=0)
+        check_choice("handle_sigterm", handle_sigterm, (True, False))
+        check_choice("blocking", blocking, (True, False))
+        if blocking and under_gevent():
+            raise OptionError("blocking must be False under gevent: asyncio needs real threads")
         check_callback("before_send", before_send)
         check_callback("on_drop", on_drop)
         check_callback("on_outcome", on_outcome)
@@ -132,19 +132,19 @@ class Dispatcher:
         self._max_bytes = max_queue_bytes
         self._overflow: Overflow = overflow
         self._shutdown_timeout = float(shutdown_timeout)
+        self._handle_sigterm = handle_sigterm
         self._dead_letters = dead_letters
         self._before_send = before_send
         self._on_drop = on_drop
         self._on_outcome = on_outcome
+        self._blocking = blocking
         self._transport = transport
         self._names = frozenset(names)
-        # All mutable state, changed under the lock, is made by `_begin`.
-        self._closed = False
-        self._begin()
+        # All mutable state, changed under the hosts' lock, is made by `_begin`.
+        self._begin(closed=False)
         forget_in_children(self)
 
-    def _begin(self) -> None:
-        self._lock = threading.RLock()
+    def _begin(self, *, closed: bool) -> None:
         self._damper = LogDamper()
         self._filter = None if self._before_send is None else Filter(self._before_send)
         drops = outcomes = letters = None
@@ -155,7 +155,6 @@ class Dispatcher:
         if self._dead_letters is not None:
             letters = LetterBox(self._dead_letters, lambda: self._ring(letters))
         hooks = Hooks(drops, outcomes)
-        self._letters = letters
         self._hooks = hooks.all()
         self._intakes = tuple(
             Intake(
@@ -169,12 +168,26 @@ class Dispatcher:
             for destination in self._destinations
         )
         self._lanes = tuple(Lane(intake) for intake in self._intakes)
-        for intake in self._intakes:
-            intake.set_closed(self._closed)
-        self._host: Host | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None  # the host's; None while there is none
-        # The loop that ended without `aclose`.
-        self._left_loop: weakref.ref[asyncio.AbstractEventLoop] | None = None
+        self._life = Lifecycle(
+            self._lanes,
+            self._transport,
+            Errands(letters, self._hooks),
+            blocking=self._blocking,
+            handle_sigterm=self._handle_sigterm,
+            shutdown_timeout=self._shutdown_timeout,
+            where=self._where_rest_goes(),
+        )
+        self._hosts = self._life.hosts
+        self._life.set_closed(closed)
+
+    def _where_rest_goes(self) -> str:
+        if self._dead_letters is not None:
+            return "given to the dead letters"
+        return "lost" if self._on_drop is None else "given to on_drop"
+
+    def _ring(self, errand: Errand | None) -> None:
+        if errand is not None:
+            self._hosts.ring(errand)
 
     def forget_parent(self) -> object:
         """
@@ -183,17 +196,16 @@ class Dispatcher:
         Returns:
             What the child must keep alive.
         """
-        parents = (self._host, self._lanes, self._hooks, self._letters)
-        self._begin()
+        parents = (self._life, self._lanes, self._hooks)
+        self._begin(closed=self._hosts.closed)
         return parents
 
     def __repr__(self) -> str:
         """
         State and counts; never a credential.
         """
-        state = "closed" if self._closed else "idle" if self._host is None else "running"
         lanes = ", ".join(f"{lane.name}: {lane.stats().pending} pending" for lane in self._lanes)
-        return f"<Dispatcher {state}, {lanes}>"
+        return f"<Dispatcher {self._hosts.state}, {lanes}>"
 
     # --- events -----------------------------------------------------------------------------------
 
@@ -329,8 +341,8 @@ class Dispatcher:
                 given = changed
             event_id, now = new_id(), clock.time()
             taken = [intake.submit_payload(given, event_id, now) for intake in intakes]
-            if running_loop() is not self._loop:
-                self._elsewhere()
+            if running_loop() is not self._hosts.loop:
+                self._hosts.elsewhere()
             return next((own for own in taken if own is not None), None)
         except Exception as exc:  # noqa: BLE001 nothing of ours may break a request
             self._contain(exc)
@@ -348,8 +360,8 @@ class Dispatcher:
             for intake in intakes:
                 if intake.submit(event):
                     accepted = True
-            if running_loop() is not self._loop:
-                self._elsewhere()
+            if running_loop() is not self._hosts.loop:
+                self._hosts.elsewhere()
             return event.id if accepted else None
         except Exception as exc:  # noqa: BLE001 nothing of ours may break a request
             self._contain(exc)
@@ -375,7 +387,7 @@ class Dispatcher:
         self._warn("internal", "an event was lost to an internal error, %s", type(exc).__name__)
 
     def _warn(self, kind: str, message: str, *args: object) -> None:
-        with self._lock:
+        with self._hosts.lock:
             held_back = self._damper.admit(kind, clock.monotonic())
         if held_back is not None:
             logger.warning(message, *args)
@@ -384,20 +396,13 @@ class Dispatcher:
 
     async def start(self) -> None:
         """
-        Starts sending in the running loop, and takes events again after `aclose`.
+        Starts sending in the running loop (with `blocking`, in a thread), and takes events again
+        after `aclose`.
 
         Does nothing if it is sending already. Cancelling it loses nothing: the sending starts all
         the same.
         """
-        while (host := self._living_host()) is not None and host.closing:
-            await _notice(partial(host.close, 0.0), None)  # what closes here closes first
-        with self._lock:
-            self._closed = False
-            self._left_loop = None
-            for intake in self._intakes:
-                intake.set_closed(False)
-            host = self._host_here()
-        await _notice(host.when_ready, None)
+        await self._life.start()
 
     async def flush(self, timeout: float | None = None) -> Report:
         """
@@ -414,32 +419,23 @@ class Dispatcher:
         Raises:
             OptionError: The timeout is no number of at least 0.
         """
-        if timeout is not None:
-            check_number("timeout", timeout, least=0)
-        begun = clock.monotonic()
-        with self._lock:
-            if not self._closed:
-                self._host_here()
-        loop = asyncio.get_running_loop()
-        futures = [loop.create_future() for _ in self._lanes]
-        notifiers = [_notifier(loop, future) for future in futures]
-        targets = [
-            lane.when_settled(notify) for lane, notify in zip(self._lanes, notifiers, strict=True)
-        ]
-        try:
-            if not self._closed:
-                with anyio.move_on_after(timeout):
-                    for future in futures:
-                        await future
-        finally:
-            for lane, notify in zip(self._lanes, notifiers, strict=True):
-                lane.forget(notify)
-        left = {
-            lane.name: events
-            for lane, target in zip(self._lanes, targets, strict=True)
-            if (events := lane.left(target))
-        }
-        return Report(MappingProxyType(left), clock.monotonic() - begun)
+        return await self._life.flush(timeout)
+
+    def flush_blocking(self, timeout: float | None = None) -> Report:
+        """
+        `flush` for a thread without an event loop.
+
+        Args:
+            timeout: Seconds to wait at most; None to wait as long as it takes.
+
+        Returns:
+            What is left; truthy when that is nothing.
+
+        Raises:
+            OptionError: The timeout is no number of at least 0.
+            RuntimeError: It is called in the loop that does the sending, which it would stop.
+        """
+        return self._life.flush_blocking(timeout)
 
     async def aclose(self, timeout: float | None = None) -> Report:
         """
@@ -458,25 +454,23 @@ class Dispatcher:
         Raises:
             OptionError: The timeout is no number of at least 0.
         """
-        if timeout is None:
-            timeout = self._shutdown_timeout
-        check_number("timeout", timeout, least=0)
-        begun = clock.monotonic()
-        with self._lock:
-            self._closed = True
-            for intake in self._intakes:
-                intake.set_closed(True)
-            pending = any(lane.stats().pending for lane in self._lanes)
-            host = self._host_here() if pending else self._living_host()
-        left: Mapping[str, int] = {}
-        if host is not None:
-            seconds = timeout
-            grace = GRACE if self._letters is None else GRACE + LETTERS_SECONDS
-            if await _notice(lambda notify: host.close(seconds, notify), timeout + grace):
-                left = host.given_up
-            else:  # its loop does not turn
-                left = {lane.name: n for lane in self._lanes if (n := lane.stats().pending)}
-        return Report(MappingProxyType(dict(left)), clock.monotonic() - begun)
+        return await self._life.aclose(timeout)
+
+    def close(self, timeout: float | None = None) -> Report:
+        """
+        `aclose` for a thread without an event loop.
+
+        Args:
+            timeout: Seconds for the flush; None for `shutdown_timeout`.
+
+        Returns:
+            What was left; truthy when that is nothing.
+
+        Raises:
+            OptionError: The timeout is no number of at least 0.
+            RuntimeError: It is called in the loop that does the sending, which it would stop.
+        """
+        return self._life.close(timeout)
 
     async def __aenter__(self) -> Self:
         """
@@ -496,6 +490,29 @@ class Dispatcher:
         """
         await self.aclose()
 
+    def __enter__(self) -> Self:
+        """
+        Takes events again after `close`; with `blocking` only.
+
+        Raises:
+            TypeError: The dispatcher is not `blocking`.
+        """
+        if not self._blocking:
+            raise TypeError("use `async with`, or a Dispatcher(blocking=True)")
+        self._life.set_closed(False)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """
+        Closes, within `shutdown_timeout`, whatever the block raised.
+        """
+        self.close()
+
     def stats(self) -> Stats:
         """
         A snapshot of every destination's ledger. From any thread.
@@ -509,84 +526,9 @@ class Dispatcher:
             MappingProxyType(missed),
         )
 
-    # --- hosts ------------------------------------------------------------------------------------
-
-    def _elsewhere(self) -> None:
-        """
-        A call came from outside the host's loop: starts the sending here if it stands still and
-        can.
-        """
-        with self._lock:
-            if self._living_host() is not None or self._closed:
-                return
-            loop = running_loop()
-            if loop is None or (self._left_loop is not None and self._left_loop() is loop):
-                return  # a loop that is being torn down would never run what is started now
-            self._host_here()
-
-    def _living_host(self) -> Host | None:
-        host = self._host
-        if host is not None and host.loop.is_closed():
-            # Closed under it, without a chance to end: what it had in hand goes back.
-            for lane in self._lanes:
-                lane.detach()
-            self._host = self._loop = host = None
-        return host
-
-    def _host_here(self) -> Host:
-        host = self._living_host()
-        if host is None:
-            host = self._host = Host(
-                self._lanes,
-                self._transport,
-                self._letters,
-                self._hooks,
-                shutdown_timeout=self._shutdown_timeout,
-                ended=self._host_ended,
-            )
-            self._loop = host.loop
-        return host
-
-    def _host_ended(self, host: Host) -> None:
-        with self._lock:
-            if self._host is host:
-                self._host = self._loop = None
-                self._left_loop = weakref.ref(host.loop)
-
-    def _ring(self, errand: Errand | None) -> None:
-        host = self._host
-        if host is not None and errand is not None:
-            host.ring(errand)
-
 
 def _meant(payload: Mapping[str, Any], intakes: tuple[Intake, ...]) -> tuple[Intake, ...]:
     """
     The intakes whose vendor's shape a body has; all, if it has none's.
     """
     return tuple(one for one in intakes if one.destination.recognizes(payload)) or intakes
-
-
-def _notifier(loop: asyncio.AbstractEventLoop, future: asyncio.Future[None]) -> Callable[[], None]:
-    """
-    Something that any thread may call to end the wait for a future of a loop's.
-    """
-
-    def notify() -> None:
-        try:
-            loop.call_soon_threadsafe(lambda: None if future.done() else future.set_result(None))
-        except RuntimeError:  # the one who waited is gone
-            return
-
-    return notify
-
-
-async def _notice(register: Callable[[Callable[[], None]], None], timeout: float | None) -> bool:
-    """
-    Waits for a notice from another loop or thread; whether it came in time.
-    """
-    loop = asyncio.get_running_loop()
-    future: asyncio.Future[None] = loop.create_future()
-    register(_notifier(loop, future))
-    with anyio.move_on_after(timeout):
-        await future
-    return future.done() and not future.cancelled()

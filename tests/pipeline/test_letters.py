@@ -16,9 +16,9 @@ from typing import Any
 
 import pytest
 
-import sendoff._host
+import sendoff._errands
 import sendoff._letters
-import sendoff.dispatcher
+import sendoff._lifecycle
 from sendoff import (
     DeadLetters,
     Dispatcher,
@@ -65,7 +65,7 @@ def test_what_the_vendor_does_not_take_is_written(tmp_path: Path, status: int, r
     async def main() -> None:
         async with Dispatcher(
             datadog(retry=ONCE, flush_interval=0),
-            transport=answering(status, "no key in here"),
+            transport=answering(status, "this key is wrong"),
             dead_letters=path,
             on_drop=lambda why, events: dropped.append(why),
         ) as d:
@@ -74,7 +74,7 @@ def test_what_the_vendor_does_not_take_is_written(tmp_path: Path, status: int, r
             assert fates(d, "datadog") == {"dead_lettered": 1}
             (letter,) = letters(path)
             assert (letter.id, letter.reason, letter.status) == (event_id, reason, status)
-            assert letter.detail == f"{status} no … in here"
+            assert letter.detail == f"{status} this … is wrong"
             assert letter.destination == "datadog"
             assert letter.event == {
                 "application": {"id": "app"},
@@ -326,7 +326,7 @@ def test_a_disk_that_hangs_does_not_keep_a_close(
 ) -> None:
     """What is not begun is dropped; what is under way has its fate when the disk answers."""
     disk = Disk(monkeypatch)
-    monkeypatch.setattr(sendoff._host, "LETTERS_SECONDS", 0.1)
+    monkeypatch.setattr(sendoff._errands, "LETTERS_SECONDS", 0.1)
     answers = iter([400])
     transport = MemoryTransport(lambda request: Response(next(answers, 403)))
 
@@ -353,7 +353,7 @@ def test_a_close_waits_while_letters_are_written(
 ) -> None:
     """Beyond its own time, so that what it leaves has its fate when it returns."""
     disk = Disk(monkeypatch)
-    monkeypatch.setattr(sendoff.dispatcher, "GRACE", 0.0)
+    monkeypatch.setattr(sendoff._lifecycle, "GRACE", 0.0)
 
     async def main() -> None:
         d = Dispatcher(freshpaint(), transport=answering(403), dead_letters=tmp_path)

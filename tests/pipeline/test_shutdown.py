@@ -131,7 +131,7 @@ def test_close_reports_what_it_left(caplog: pytest.LogCaptureFixture) -> None:
             d.track("x", user_id="u")
         report = await d.aclose(timeout=1)
         assert (bool(report), dict(report.left)) == (False, {"freshpaint": 5})
-        assert caplog.messages == ["freshpaint: 5 events were given up at shutdown"]
+        assert caplog.messages == ["events are left at the end: freshpaint 5 (lost)"]
 
     run(main())
 
@@ -262,7 +262,7 @@ def test_what_a_close_leaves_is_offered_to_on_drop() -> None:
 
     asyncio.run(main())
     assert sorted(event.id for event in shown) == [f"e-{n}" for n in range(5)]
-    assert all(event.body.startswith(b'{"event":"x"') for event in shown)
+    assert all(event.body.startswith(b'{"properties":{"token":null,') for event in shown)
 
 
 def test_nothing_is_left_behind() -> None:
@@ -319,5 +319,34 @@ def test_a_start_during_a_close_begins_after_it() -> None:
         assert await d.flush()
         assert fates(d, "freshpaint") == {"delivered": 2}
         await d.aclose()
+
+    run(main())
+
+
+def test_a_host_that_cannot_open_is_not_started_at_every_call(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A transport that fails to open costs one line, not one a call; `start` tries at once."""
+    vendors = Vendors()
+    broken = True
+
+    async def opens() -> None:
+        if broken:
+            raise RuntimeError("no")
+
+    vendors.transport.open = opens  # type: ignore[method-assign]
+
+    async def main() -> None:
+        nonlocal broken
+        d = dispatcher(vendors, freshpaint())
+        for _ in range(100):
+            d.track("x", user_id="u")
+            await asyncio.sleep(0)
+        assert fates(d, "freshpaint") == {"pending": 100}
+        assert caplog.messages == ["sending has stopped: RuntimeError; calls start it again"]
+        broken = False
+        await d.start()
+        assert await d.aclose()
+        assert fates(d, "freshpaint") == {"delivered": 100}
 
     run(main())

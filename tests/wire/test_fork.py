@@ -13,7 +13,7 @@ import pytest
 from sendoff.sink import SinkProcess
 
 PRELUDE = """
-import asyncio, os, sys, threading, traceback
+import asyncio, os, signal, sys, threading, time, traceback
 from sendoff import Datadog, Dispatcher, Freshpaint
 
 dispatcher = Dispatcher(
@@ -75,7 +75,7 @@ asyncio.run(main())
 """
 
 WITH_EVERY_LOCK_HELD = """
-locks = [dispatcher._lock, *(intake.lock for intake in dispatcher._intakes)]
+locks = [dispatcher._hosts.lock, *(intake.lock for intake in dispatcher._intakes)]
 held, done = threading.Event(), threading.Event()
 
 def hold():
@@ -93,6 +93,48 @@ thread.join()
 assert codes == [0], codes
 """
 
+WHILE_AIOHTTP_IS_BEING_LOADED = """
+async def main():
+    burst(20)
+    await asyncio.sleep(0.02)
+    assert not hasattr(sys.modules.get("sendoff.transports.http"), "HttpTransport")
+    children = [in_child(child) for _ in range(3)]
+    assert joined(children) == [0, 0, 0]
+    assert await dispatcher.aclose()
+
+asyncio.run(main())
+"""
+
+WITH_A_THREAD_OF_ITS_OWN = """
+dispatcher = Dispatcher(*dispatcher._destinations, blocking=True)
+
+def blocking_child():
+    assert pending() == [0, 0], pending()
+    burst(10)
+    assert dispatcher.close()
+
+burst(20)
+time.sleep(0.7)  # requests are under way
+codes = joined([in_child(blocking_child) for _ in range(3)])
+assert codes == [0, 0, 0], codes
+burst(5)
+assert dispatcher.flush_blocking()
+assert dispatcher.close()
+"""
+
+IN_A_CHILD_THAT_IS_TERMINATED = """
+burst(10)
+assert signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
+child = os.fork()
+if not child:
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    burst(10)
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(60)
+codes = joined([child])
+assert codes == [-signal.SIGTERM], codes
+"""
+
 
 @pytest.fixture(scope="module")
 def sink() -> Iterator[SinkProcess]:
@@ -102,8 +144,22 @@ def sink() -> Iterator[SinkProcess]:
 
 @pytest.mark.parametrize(
     ("code", "events"),
-    [(BEFORE_ANY_LOOP, 50), (IN_A_RUNNING_LOOP, 60), (WITH_EVERY_LOCK_HELD, 10)],
-    ids=["before any loop", "in a running loop", "with every lock held"],
+    [
+        (BEFORE_ANY_LOOP, 50),
+        (IN_A_RUNNING_LOOP, 60),
+        (WITH_EVERY_LOCK_HELD, 10),
+        (WHILE_AIOHTTP_IS_BEING_LOADED, 50),
+        (WITH_A_THREAD_OF_ITS_OWN, 55),
+        (IN_A_CHILD_THAT_IS_TERMINATED, 20),
+    ],
+    ids=[
+        "before any loop",
+        "in a running loop",
+        "with every lock held",
+        "while aiohttp is being loaded",
+        "with a thread of its own",
+        "in a child that is terminated",
+    ],
 )
 def test_a_fork_doubles_nothing_and_loses_nothing(
     sink: SinkProcess, code: str, events: int

@@ -1,0 +1,198 @@
+"""
+The end of the process: one last flush of whatever still has something pending, in bounded time.
+
+It runs as an exit function, at the end of a child of `multiprocessing`, and at a SIGTERM that
+nobody else handles. Always holds: a handler of the application's is never replaced; the process
+ends with the status it would have had; nothing here takes longer than the longest
+`shutdown_timeout` that is left, and `GRACE`.
+"""
+
+from __future__ import annotations
+
+import _thread
+import asyncio
+import atexit
+import os
+import signal
+import sys
+import threading
+from collections.abc import Mapping
+from contextlib import suppress
+from types import FrameType
+from typing import Protocol
+
+from sendoff._fork import forget_in_children
+from sendoff._threads import start_daemon
+
+__all__ = ["GRACE", "Leaver", "keep_until_exit", "release"]
+
+GRACE = 0.4
+"""Seconds beyond its timeout that a close waits for another thread's loop to answer."""
+
+
+class Leaver(Protocol):
+    """
+    What has something to bring out before the process ends.
+    """
+
+    def seconds_left(self) -> float | None:
+        """
+        Seconds it may take at most; None if there is nothing to do.
+        """
+
+    async def leave(self) -> None:
+        """
+        Brings out what it can within these seconds.
+        """
+
+    def left(self) -> Mapping[str, str]:
+        """
+        By destination, how many events are left and where they are; empty if none.
+        """
+
+
+class _Exit:
+    """
+    One for the process.
+    """
+
+    def __init__(self) -> None:
+        # All mutable state.
+        self.kept: dict[int, Leaver] = {}  # by id: alive until it has nothing pending
+        self.arranged = False
+        self.handling = False  # SIGTERM
+
+    def forget_parent(self) -> object:
+        """
+        A child leaves nothing of its parent's, and dies of a SIGTERM as it would have.
+        """
+        kept, self.kept = self.kept, {}
+        # `atexit` is inherited, but a child of `multiprocessing` does not run it.
+        self.arranged = False
+        if self.handling:
+            self.handling = False
+            with suppress(ValueError):
+                if signal.getsignal(signal.SIGTERM) is _on_sigterm:
+                    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        return kept
+
+
+_exit = _Exit()
+forget_in_children(_exit)
+
+
+def keep_until_exit(leaver: Leaver, *, handle_sigterm: bool) -> None:
+    """
+    Keeps something alive, and has it leave when the process ends.
+
+    Args:
+        leaver: What has, or may have, something pending.
+        handle_sigterm: Whether a SIGTERM that nobody handles flushes before it kills. Python lets
+            only the main thread arrange that; called in another one, this does it later or never.
+    """
+    _exit.kept[id(leaver)] = leaver
+    if not _exit.arranged:
+        _exit.arranged = True
+        _arrange()
+    if (
+        handle_sigterm
+        and not _exit.handling
+        and threading.current_thread() is threading.main_thread()
+        and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    ):
+        with suppress(ValueError):  # not the main interpreter
+            signal.signal(signal.SIGTERM, _on_sigterm)
+            _exit.handling = True
+
+
+def release(leaver: Leaver) -> None:
+    """
+    Lets something go that has nothing pending.
+    """
+    _exit.kept.pop(id(leaver), None)
+
+
+def _arrange() -> None:
+    # Loaded only where it is in use: then this may be one of its children, which end without
+    # running exit functions.
+    processes = sys.modules.get("multiprocessing.process")
+    if processes is not None and processes.parent_process() is not None:
+        from multiprocessing.util import Finalize
+
+        Finalize(None, _leave, exitpriority=0)
+
+
+def _leave() -> None:
+    """
+    Has everything leave, and says what is left.
+    """
+    kept = list(_exit.kept.values())
+    leavers = [leaver for leaver in kept if leaver.seconds_left() is not None]
+    if not leavers:
+        return
+    seconds = max(leaver.seconds_left() or 0.0 for leaver in leavers)
+    done = threading.Event()
+
+    def leave() -> None:
+        try:
+            _run(leavers)
+        finally:
+            done.set()
+
+    with suppress(KeyboardInterrupt):  # impatient: what is left is said all the same
+        if start_daemon("sendoff exit", leave):
+            # In a thread, because then a resolver that hangs cannot hold up the end.
+            done.wait(seconds + GRACE)
+        else:
+            _run(leavers)
+    _say(leavers)
+    if getattr(sys, "last_type", None) is KeyboardInterrupt:
+        # The interpreter remembers how the main module ended, and dies of SIGINT in the end; but
+        # every `exec` of text, such as in the making of a dataclass in a module that was imported
+        # just now, makes it forget. One that ends in the same way reminds it.
+        with suppress(KeyboardInterrupt):
+            exec("raise KeyboardInterrupt")  # noqa: S102 a constant
+
+
+def _run(leavers: list[Leaver]) -> None:
+    async def all_of_them() -> None:
+        await asyncio.gather(*(leaver.leave() for leaver in leavers), return_exceptions=True)
+
+    loop = asyncio.new_event_loop()
+    try:
+        loop.run_until_complete(all_of_them())
+        loop.run_until_complete(loop.shutdown_asyncgens())
+    finally:
+        loop.close()
+
+
+def _say(leavers: list[Leaver]) -> None:
+    lines = [f"{name} {left}" for leaver in leavers for name, left in leaver.left().items()]
+    if lines and sys.stderr is not None:
+        with suppress(OSError, ValueError):  # closed
+            # Not by the logger: whoever reads logs may have gone home.
+            sys.stderr.write(f"sendoff: events are left at the end: {', '.join(lines)}\n")
+            sys.stderr.flush()
+
+
+def _on_sigterm(number: int, frame: FrameType | None) -> None:
+    """
+    Flushes in a thread while the program goes on, then dies of the signal; a second one kills at
+    once.
+    """
+    if signal.getsignal(number) is not _on_sigterm:
+        return  # called on by a handler of the application's, which decides what happens
+    signal.signal(number, signal.SIG_DFL)
+    _exit.handling = False
+
+    def leave_and_die() -> None:
+        try:
+            _leave()
+        finally:
+            os.kill(os.getpid(), number)
+
+    # By `_thread`, which takes no lock that the interrupted code may hold.
+    _thread.start_new_thread(leave_and_die, ())
+
+
+atexit.register(_leave)

@@ -1,0 +1,273 @@
+"""
+How a dispatcher starts, flushes and ends: from any loop, from a thread without one, at exit.
+
+Always holds: a wait ends at its timeout, whatever the loop that does the sending is doing; whoever
+closes second waits with the first; what is left is named.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+import anyio
+
+from sendoff._exit import GRACE, release
+from sendoff._hosts import Hosts, running_loop
+from sendoff.observers import Report
+from sendoff.options import check_number
+
+if TYPE_CHECKING:
+    from sendoff._errands import Errands
+    from sendoff._host import Host
+    from sendoff._lane import Lane
+    from sendoff.transports.base import Transport
+
+__all__ = ["Lifecycle"]
+
+logger = logging.getLogger("sendoff")
+
+
+class Lifecycle:
+    """
+    Starts and ends what one dispatcher does.
+
+    Args:
+        lanes: All its lanes.
+        transport: What they send with; None for HTTP.
+        errands: What is done in worker threads beside.
+        blocking: Whether to send from a thread, and not from the caller's loop.
+        handle_sigterm: Whether a SIGTERM that nobody handles flushes.
+        shutdown_timeout: Seconds for the last flush.
+        where: Where events are that a close leaves; for people.
+    """
+
+    def __init__(
+        self,
+        lanes: Sequence[Lane],
+        transport: Transport | None,
+        errands: Errands,
+        *,
+        blocking: bool,
+        handle_sigterm: bool,
+        shutdown_timeout: float,
+        where: str,
+    ) -> None:
+        self._lanes = lanes
+        self._errands = errands
+        self._grace = GRACE + errands.seconds
+        self._shutdown_timeout = shutdown_timeout
+        self._where = where
+        self.hosts = Hosts(
+            self,
+            lanes,
+            transport,
+            errands,
+            blocking=blocking,
+            handle_sigterm=handle_sigterm,
+            shutdown_timeout=shutdown_timeout,
+            gave_up=self._gave_up,
+        )
+        # All mutable state, changed under the hosts' lock.
+        self._leaving = False  # the process ends, and says itself what is left
+        self._left: dict[str, int] | None = None  # by the last flush of the process
+
+    def set_closed(self, closed: bool) -> None:
+        """
+        From now on rejects events, or takes them again.
+        """
+        with self.hosts.lock:
+            self.hosts.set_closed(closed)
+            for lane in self._lanes:
+                lane.intake.set_closed(closed)
+
+    async def start(self) -> None:
+        """
+        Starts sending, and takes events again.
+        """
+        hosts = self.hosts
+        while (host := hosts.living()) is not None and host.closing:
+            await _notice(partial(host.close, 0.0), None)  # what closes here closes first
+        with hosts.lock:
+            self.set_closed(False)
+            host = hosts.here()
+        await _notice(host.when_ready, None)
+
+    # --- flush ------------------------------------------------------------------------------------
+
+    async def flush(self, timeout: float | None) -> Report:
+        """
+        Waits in a loop until everything accepted before has its fate.
+        """
+        begun = _begin(timeout)
+        with self.hosts.lock:
+            if not self.hosts.closed:
+                self.hosts.here()
+        loop = asyncio.get_running_loop()
+        futures = [loop.create_future() for _ in self._lanes]
+        with self._settling([_notifier(loop, future) for future in futures]) as targets:
+            if not self.hosts.closed:
+                with anyio.move_on_after(timeout):
+                    for future in futures:
+                        await future
+        return self._left_of(targets, begun)
+
+    def flush_blocking(self, timeout: float | None) -> Report:
+        """
+        Waits in a thread until everything accepted before has its fate.
+        """
+        begun = _begin(timeout)
+        with self.hosts.lock:
+            if not self.hosts.closed:
+                _not_in_loop(self.hosts.in_thread(), "flush")
+        events = [threading.Event() for _ in self._lanes]
+        with self._settling([event.set for event in events]) as targets:
+            if not self.hosts.closed:
+                for event in events:
+                    left = None if timeout is None else begun + timeout - time.monotonic()
+                    event.wait(None if left is None else max(0.0, left))
+        return self._left_of(targets, begun)
+
+    @contextmanager
+    def _settling(self, notifiers: Sequence[Callable[[], None]]) -> Iterator[list[int]]:
+        pairs = list(zip(self._lanes, notifiers, strict=True))
+        targets = [lane.when_settled(notify) for lane, notify in pairs]
+        try:
+            yield targets
+        finally:
+            for lane, notify in pairs:
+                lane.forget(notify)
+
+    def _left_of(self, targets: Sequence[int], begun: float) -> Report:
+        left = {
+            lane.name: events
+            for lane, target in zip(self._lanes, targets, strict=True)
+            if (events := lane.left(target))
+        }
+        return Report(MappingProxyType(left), time.monotonic() - begun)
+
+    # --- close ------------------------------------------------------------------------------------
+
+    async def aclose(self, timeout: float | None) -> Report:
+        """
+        Takes no more events, flushes and stops; waits in a loop.
+        """
+        seconds = self._shutdown_timeout if timeout is None else timeout
+        begun = _begin(seconds)
+        host = self._closing(self.hosts.here)
+        in_time = host is None or await _notice(partial(host.close, seconds), seconds + self._grace)
+        return self._report(host, begun, in_time=in_time)
+
+    def close(self, timeout: float | None) -> Report:
+        """
+        Takes no more events, flushes and stops; waits in a thread.
+        """
+        seconds = self._shutdown_timeout if timeout is None else timeout
+        begun = _begin(seconds)
+        _not_in_loop(self.hosts.living(), "aclose")
+        host = self._closing(self.hosts.in_thread)
+        over = threading.Event()
+        if host is not None:
+            host.close(seconds, over.set)
+            over.wait(seconds + self._grace)
+        return self._report(host, begun, in_time=host is None or over.is_set())
+
+    def _closing(self, host_for: Callable[[], Host]) -> Host | None:
+        with self.hosts.lock:
+            self.set_closed(True)
+            return host_for() if self._pending() else self.hosts.living()
+
+    def _report(self, host: Host | None, begun: float, *, in_time: bool) -> Report:
+        left: Mapping[str, int] = {}
+        if host is not None:  # if its loop does not turn, it keeps what it has
+            left = host.given_up if in_time else self._pending()
+        if not self._pending():
+            release(self)
+        return Report(MappingProxyType(dict(left)), time.monotonic() - begun)
+
+    def _pending(self) -> dict[str, int]:
+        return {lane.name: events for lane in self._lanes if (events := lane.stats().pending)}
+
+    def _gave_up(self, left: Mapping[str, int]) -> None:
+        if not self._leaving:
+            said = ", ".join(f"{name} {events}" for name, events in self._said(left).items())
+            logger.warning("events are left at the end: %s", said)
+
+    # --- the end of the process, as `_exit` asks for it -------------------------------------------
+
+    def seconds_left(self) -> float | None:
+        """
+        Seconds that the end may take; None if nothing is pending.
+        """
+        return self._flush_seconds() + self._errands.seconds if self._pending() else None
+
+    def _flush_seconds(self) -> float:
+        return max(0.0, self._shutdown_timeout - self.hosts.spent)
+
+    async def leave(self) -> None:
+        """
+        The last flush.
+        """
+        seconds = self._flush_seconds()
+        with self.hosts.lock:
+            self._leaving = True
+            host = self.hosts.living(turning=True)
+        if host is None and seconds == 0.0:  # a loop's end has used the time up
+            self.set_closed(True)
+            self._left = {lane.name: events for lane in self._lanes if (events := lane.abandon())}
+            await self._errands.finish(closing=True)
+        else:
+            self._left = dict((await self.aclose(seconds)).left)
+
+    def left(self) -> Mapping[str, str]:
+        """
+        By destination, how many events the last flush left and where they are.
+        """
+        return self._said(self._pending() if self._left is None else self._left)
+
+    def _said(self, left: Mapping[str, int]) -> Mapping[str, str]:
+        return {name: f"{events:,} ({self._where})" for name, events in left.items()}
+
+
+def _begin(timeout: float | None) -> float:
+    if timeout is not None:
+        check_number("timeout", timeout, least=0)
+    return time.monotonic()
+
+
+def _not_in_loop(host: Host | None, verb: str) -> None:
+    if host is not None and running_loop() is host.loop:
+        raise RuntimeError(f"this is the loop that does the sending: await {verb}() here")
+
+
+def _notifier(loop: asyncio.AbstractEventLoop, future: asyncio.Future[None]) -> Callable[[], None]:
+    """
+    Something that any thread may call to end the wait for a future of a loop's.
+    """
+
+    def notify() -> None:
+        try:
+            loop.call_soon_threadsafe(lambda: None if future.done() else future.set_result(None))
+        except RuntimeError:  # the one who waited is gone
+            return
+
+    return notify
+
+
+async def _notice(register: Callable[[Callable[[], None]], None], timeout: float | None) -> bool:
+    """
+    Waits for a notice from another loop or thread; whether it came in time.
+    """
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[None] = loop.create_future()
+    register(_notifier(loop, future))
+    with anyio.move_on_after(timeout):
+        await future
+    return future.done() and not future.cancelled()

@@ -1,0 +1,200 @@
+"""
+Real servers that are stopped under load: whatever a client had an answer for has been delivered.
+
+The apps are plain ASGI and WSGI, so the servers' own behaviour is all there is. Each answer carries
+the id of the event that its request gave away.
+"""
+
+from __future__ import annotations
+
+import http.client
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from sendoff.sink import SinkProcess
+
+COMMON = """
+import os
+from sendoff import Datadog, Dispatcher, Freshpaint
+
+def make(**options):
+    return Dispatcher(
+        Datadog(
+            api_key="k",
+            application_id="a",
+            endpoint=os.environ["DATADOG"],
+            id_attribute="insert_id",
+            flush_interval=0.2,
+        ),
+        Freshpaint(token="t", endpoint=os.environ["FRESHPAINT"]),
+        **options,
+    )
+
+"""
+
+ASGI = """
+dispatcher = make()
+
+async def app(scope, receive, send):
+    if scope["type"] == "lifespan":
+        await receive()
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await dispatcher.aclose()
+        await send({"type": "lifespan.shutdown.complete"})
+        return
+    body = dispatcher.track("request", user_id="u").encode()
+    headers = [(b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+"""
+
+WSGI = """
+dispatcher = make(blocking=True)
+
+def app(environ, start_response):
+    body = dispatcher.track("request", user_id="u").encode()
+    start_response("200 OK", [("Content-Length", str(len(body)))])
+    return [body]
+"""
+
+AT_IMPORT = """
+print("import", dispatcher.track("import", user_id="u"), flush=True)
+"""
+
+
+@pytest.fixture(scope="module")
+def sink() -> Iterator[SinkProcess]:
+    with SinkProcess() as process:
+        yield process
+
+
+def free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
+
+
+class Clients:
+    """
+    Four clients that ask without a pause until the server is gone, and keep what it answered.
+    """
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self.answers: list[str] = []
+        self._gone = threading.Event()
+        self._threads = [threading.Thread(target=self._ask) for _ in range(4)]
+
+    def start(self) -> None:
+        for thread in self._threads:
+            thread.start()
+
+    def join(self) -> None:
+        self._gone.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _ask(self) -> None:
+        while not self._gone.is_set():
+            connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=5)
+            try:
+                while not self._gone.is_set():
+                    connection.request("GET", "/")
+                    response = connection.getresponse()
+                    body = response.read().decode()
+                    if response.status == 200:
+                        self.answers.append(body)
+            except (OSError, http.client.HTTPException):
+                time.sleep(0.02)
+            finally:
+                connection.close()
+
+
+SERVERS = {
+    "uvicorn": (ASGI, ["uvicorn", "app:app", "--port", "{port}"], 0),
+    "uvicorn with two workers": (
+        ASGI,
+        ["uvicorn", "app:app", "--port", "{port}", "--workers", "2"],
+        0,
+    ),
+    "hypercorn": (ASGI, ["hypercorn", "app:app", "--bind", "127.0.0.1:{port}"], 0),
+    "gunicorn with uvicorn's workers": (
+        ASGI,
+        [
+            *("gunicorn", "app:app", "-k", "uvicorn_worker.UvicornWorker", "-w", "2"),
+            *("--bind", "127.0.0.1:{port}"),
+        ],
+        0,
+    ),
+    "gunicorn --preload -w 4": (
+        WSGI + AT_IMPORT,
+        ["gunicorn", "app:app", "--preload", "-w", "4", "--bind", "127.0.0.1:{port}"],
+        1,
+    ),
+    "gunicorn -w 4": (
+        WSGI + AT_IMPORT,
+        ["gunicorn", "app:app", "-w", "4", "--bind", "127.0.0.1:{port}"],
+        4,
+    ),
+}
+
+
+@pytest.mark.parametrize("server", SERVERS)
+def test_a_server_that_is_stopped_under_load_loses_nothing(
+    sink: SinkProcess, tmp_path: Path, server: str
+) -> None:
+    """Every answered request's event arrives at both vendors, once; so do those of the import."""
+    code, command, imports = SERVERS[server]
+    sink.reset()
+    sink.faults("latency 100ms")
+    (tmp_path / "app.py").write_text(COMMON + code)
+    port = free_port()
+    process = subprocess.Popen(
+        [sys.executable, "-m", *(part.format(port=port) for part in command)],
+        cwd=tmp_path,
+        env={
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join(
+                [str(tmp_path), *(str(Path(entry).resolve()) for entry in sys.path if entry)]
+            ),
+            "DATADOG": sink.datadog_endpoint,
+            "FRESHPAINT": sink.freshpaint_endpoint,
+        },
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    clients = Clients(port)
+    clients.start()
+    try:
+        deadline = time.monotonic() + 30
+        while len(clients.answers) < 300 and time.monotonic() < deadline:
+            assert process.poll() is None, process.communicate()[0]
+            time.sleep(0.02)
+        process.send_signal(signal.SIGTERM)
+        output = process.communicate(timeout=30)[0]
+    finally:
+        clients.join()
+        if process.poll() is None:
+            process.kill()
+            process.communicate()
+    assert len(clients.answers) >= 300, output
+    at_import = [line.split()[1] for line in output.splitlines() if line.startswith("import ")]
+    assert len(at_import) == imports, output
+    assert "events are left" not in output
+    answered = {*clients.answers, *at_import}
+    for vendor in ("datadog", "freshpaint"):
+        arrived = Counter(sink.ids(vendor))
+        assert not answered - arrived.keys(), f"{vendor}: answered and not delivered\n{output}"
+        assert set(arrived.values()) == {1}, vendor
