@@ -12,7 +12,8 @@ import threading
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
-from sendoff.destinations.checks import insert_id_of
+from sendoff._log import type_name
+from sendoff.destinations.checks import insert_id_of, object_of
 from sendoff.errors import EventRejected
 from sendoff.events import Event
 
@@ -72,6 +73,10 @@ class Filter:
         """
         What is to be sent in a body's place, or None; then every taker has counted why.
         """
+        try:
+            object_of("payload", payload)
+        except Exception:  # noqa: BLE001 it is no mapping, and the takers will say so
+            return payload
         changed: Mapping[str, Any] | None = self._call(payload, Mapping, takers)
         return changed
 
@@ -79,13 +84,13 @@ class Filter:
         try:
             result = self._callback(given)
         except Exception as exc:  # noqa: BLE001 the user's code may raise anything
-            self._failed(f"it raised {type(exc).__name__}", takers)
+            self._failed(f"it raised {type_name(exc)}", takers)
             return None
         if result is None:
             for taker in takers:
                 taker.filtered()
         elif not isinstance(result, kind):
-            self._failed(f"it returned {type(result).__name__}", takers)
+            self._failed(f"it returned {type_name(result)}", takers)
             return None
         return result
 

@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
 from sendoff.events import DroppedEvent, DropReason, Fate, Outcome
+from sendoff.observers import LogDamper
 
 __all__ = ["DropHook", "Hooks", "OnDrop", "OnOutcome", "OutcomeHook"]
 
@@ -46,21 +48,24 @@ class _Hook(Generic[Item]):
 
     Args:
         ring: Called from any thread when there is something new.
+        clock: Seconds of a monotonic clock, for the log.
     """
 
     name: str  # of the option
     what: str  # that was not shown, for the log line
 
-    def __init__(self, ring: Callable[[], None]) -> None:
+    def __init__(self, ring: Callable[[], None], clock: Callable[[], float]) -> None:
         self._ring = ring
+        self._clock = clock
         self._turn = threading.Lock()  # held while the callback runs: one call at a time
         # All mutable state, changed under the lock.
         self._lock = threading.RLock()
         self._backlog: deque[Item] = deque()
         self._size = 0
         self._rung = False  # since the last `deliver`
-        self.missed = 0  # events not shown to the callback, since the last `deliver`
-        self.missed_before = 0  # until then
+        self._damper = LogDamper()
+        self.missed = 0  # events not shown to the callback, since the last line that says so
+        self.missed_in_all = 0  # and ever
         self.failures = 0  # exceptions of the callback's
 
     def _keep(self, item: Item, size: int) -> None:
@@ -73,12 +78,9 @@ class _Hook(Generic[Item]):
         if ring:
             self._ring()
 
-    def missed_in_all(self) -> int:
-        """
-        Events that were never shown to the callback.
-        """
-        with self._lock:
-            return self.missed_before + self.missed
+    def _miss(self, events: int) -> None:
+        self.missed += events
+        self.missed_in_all += events
 
     def deliver(self) -> None:
         """
@@ -91,9 +93,11 @@ class _Hook(Generic[Item]):
                     backlog, self._backlog = self._backlog, deque()
                     self._size = 0
                     self._rung = False
-                    missed, self.missed = self.missed, 0
-                    self.missed_before += missed
-                if missed:
+                    missed = self.missed
+                    said = missed > 0 and self._damper.admit("missed", self._clock()) is not None
+                    if said:
+                        self.missed = 0
+                if said:
                     logger.warning(
                         "%s was too slow: %d %s were not shown to it", self.name, missed, self.what
                     )
@@ -122,13 +126,19 @@ class DropHook(_Hook[tuple[DropReason, DroppedEvent]]):
     Args:
         callback: The user's.
         ring: Called from any thread when there is something new.
+        clock: Seconds of a monotonic clock, for the log.
     """
 
     name = "on_drop"
     what = "dropped events"
 
-    def __init__(self, callback: OnDrop, ring: Callable[[], None]) -> None:
-        super().__init__(ring)
+    def __init__(
+        self,
+        callback: OnDrop,
+        ring: Callable[[], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        super().__init__(ring, clock)
         self._callback = callback
 
     def offer(self, reason: DropReason, event: DroppedEvent) -> None:
@@ -138,7 +148,7 @@ class DropHook(_Hook[tuple[DropReason, DroppedEvent]]):
         size = len(event.body)
         with self._lock:
             if len(self._backlog) >= MAX_BACKLOG or self._size + size > MAX_BACKLOG_BYTES:
-                self.missed += 1
+                self._miss(1)
                 return
             self._keep((reason, event), size)
         self._ring_once()
@@ -158,13 +168,19 @@ class OutcomeHook(_Hook[tuple[str, Fate, DropReason | None, Sequence[str]]]):
     Args:
         callback: The user's.
         ring: Called from any thread when there is something new.
+        clock: Seconds of a monotonic clock, for the log.
     """
 
     name = "on_outcome"
     what = "events' fates"
 
-    def __init__(self, callback: OnOutcome, ring: Callable[[], None]) -> None:
-        super().__init__(ring)
+    def __init__(
+        self,
+        callback: OnOutcome,
+        ring: Callable[[], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        super().__init__(ring, clock)
         self._callback = callback
 
     def offer(
@@ -182,7 +198,7 @@ class OutcomeHook(_Hook[tuple[str, Fate, DropReason | None, Sequence[str]]]):
         with self._lock:
             room = MAX_OUTCOME_IDS - self._size
             if len(ids) > room:
-                self.missed += len(ids) - room
+                self._miss(len(ids) - room)
                 ids = ids[:room]
             if ids:
                 self._keep((destination, fate, reason, ids), len(ids))

@@ -17,7 +17,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from sendoff._encode import is_object
 from sendoff.errors import OptionError
 from sendoff.options import check_number
 
@@ -139,9 +138,29 @@ def lines_of(
 
 
 def _event_of(body: bytes) -> bytes:
-    if is_object(body):
+    if _is_object(body):
         return b'"event": ' + body
     return b'"%s": "%s"' % (BASE64_KEY.encode(), base64.b64encode(body))
+
+
+def _is_object(body: bytes) -> bool:
+    """
+    Whether a body is one JSON object on one line, so that it can stand inside another one.
+    """
+    if body[:1] != b"{" or b"\n" in body:
+        return False
+    try:
+        _STRICT.decode(body.decode())
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(name)
+
+
+_STRICT = json.JSONDecoder(parse_constant=_no_constant)  # NaN and infinities are not JSON
 
 
 # --- reading --------------------------------------------------------------------------------------

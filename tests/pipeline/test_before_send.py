@@ -96,6 +96,18 @@ def test_what_fails_in_it_is_not_sent(
     assert caplog.messages == [f"datadog: an event was rejected, before_send: {detail}"]
 
 
+@pytest.mark.parametrize("payload", [None, "text", 3])
+def test_what_is_no_mapping_is_rejected_as_ever(payload: Any) -> None:
+    """The callback is not shown it."""
+
+    def never(event: Any) -> Any:
+        raise NotImplementedError
+
+    d = dispatcher(Vendors(), datadog(), before_send=never)
+    assert d.enqueue(payload) is None
+    assert fates(d, "datadog") == {"rejected": {"invalid_payload": 1}}
+
+
 def test_it_runs_in_the_callers_thread_and_before_a_loop() -> None:
     """At the call, wherever that is."""
     threads: list[threading.Thread] = []

@@ -51,7 +51,7 @@ def test_a_line_can_be_read_by_a_person():
 
 
 @pytest.mark.parametrize(
-    "body", [b"plain", b"", b'"text"', b"[1]", b'{"a":1', b'{"a":\n1}', b"{\xff}"]
+    "body", [b"plain", b"", b'"text"', b"[1]", b'{"a":1', b'{"a":\n1}', b"{\xff}", b'{"a":NaN}']
 )
 def test_a_body_that_is_no_object_goes_as_base64(body):
     """Whatever a destination encodes to, the line is whole JSON, and the body comes back."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import threading
 from collections import deque
@@ -120,11 +121,12 @@ def test_a_slow_callback_costs_bounded_memory(hook, seen, caplog):
     hook.deliver()
     assert [len(events) for _, events in seen.calls] == [MAX_BACKLOG, 1]
     assert caplog.messages == ["on_drop was too slow: 5 dropped events were not shown to it"]
-    assert (hook.missed, hook.missed_in_all()) == (0, 5)
+    assert (hook.missed, hook.missed_in_all) == (0, 5)
 
 
-def test_large_events_are_bounded_by_their_bytes(hook, seen):
+def test_large_events_are_bounded_by_their_bytes(seen):
     """16 MiB of bodies, also over many rounds; an event that does not fit lets a smaller one by."""
+    hook = DropHook(seen, seen.ring, itertools.count(0, 60).__next__)
     half = bytes(MAX_BACKLOG_BYTES // 2)
     for _ in range(3):
         for number in range(3):
@@ -220,7 +222,7 @@ def test_a_slow_on_outcome_costs_bounded_memory(caplog):
     hook.deliver()
     assert calls == [MAX_OUTCOME_IDS - 2, 2, 1]
     assert caplog.messages == ["on_outcome was too slow: 8 events' fates were not shown to it"]
-    assert hook.missed_in_all() == 8
+    assert hook.missed_in_all == 8
 
 
 def test_an_on_outcome_that_raises_is_contained(caplog):
@@ -254,4 +256,17 @@ def test_what_is_in_the_dead_letters_is_not_offered_to_on_drop():
         ("dropped", ("c",)),
         ("dead_lettered", ("d",)),
         ("dropped", ("e",)),
+    ]
+
+
+def test_a_slow_callback_is_one_line_a_minute(seen, caplog):
+    """What was not shown is added up until the next line."""
+    clock = {"now": 0.0}
+    hook = DropHook(seen, seen.ring, lambda: clock["now"])
+    for clock["now"] in (0.0, 1.0, 2.0, 61.0):
+        for number in range(MAX_BACKLOG + 5):
+            hook.offer(OVERFLOW, dropped(number))
+        hook.deliver()
+    assert caplog.messages == [
+        f"on_drop was too slow: {count} dropped events were not shown to it" for count in (5, 15)
     ]

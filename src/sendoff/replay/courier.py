@@ -27,17 +27,14 @@ from sendoff import (
 from sendoff.destinations.base import Dumps
 from sendoff.replay.journal import Journal
 
-__all__ = ["Courier", "DatadogAgain", "FreshpaintAgain", "Payload"]
+__all__ = ["LINE", "Courier", "DatadogAgain", "FreshpaintAgain", "Payload"]
 
 
-class Payload(dict[str, Any]):
-    """
-    A letter's event, with the key of its line.
-    """
+Payload = dict[Any, Any]
+"""A letter's event, with the key of its line as the value of `LINE`."""
 
-    def __init__(self, event: Mapping[str, Any], key: str) -> None:
-        super().__init__(event)
-        self.key = key
+LINE = object()
+"""No key that an event of a file can have."""
 
 
 class _Body(bytes):
@@ -68,10 +65,11 @@ class _Again(HttpDestination):
         """
         The body, which remembers its line.
         """
-        encoded, own_id = super().encode_payload(payload, event_id=event_id, time=time, dumps=dumps)
+        event: Payload = dict(payload)
+        key = event.pop(LINE)
+        encoded, own_id = super().encode_payload(event, event_id=event_id, time=time, dumps=dumps)
         body = _Body(encoded)
-        assert isinstance(payload, Payload)
-        body.key = payload.key
+        body.key = key
         return body, own_id
 
     def request(self, bodies: Sequence[bytes]) -> Request:

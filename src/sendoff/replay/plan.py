@@ -13,7 +13,7 @@ from typing import Any
 
 from sendoff import DeadLetters, Destination
 from sendoff.dead_letters import letter_lines, letter_of
-from sendoff.replay.courier import DatadogAgain, FreshpaintAgain, Payload
+from sendoff.replay.courier import LINE, DatadogAgain, FreshpaintAgain, Payload
 from sendoff.replay.journal import Keys
 
 __all__ = ["Mail", "Outcome", "Plan", "Vendor", "destination_of", "mail_of"]
@@ -186,7 +186,7 @@ def mail_of(
 
 
 def _payload(event: Mapping[str, Any], key: str, plan: Plan) -> Payload:
-    payload = Payload(event, key)
+    payload: Payload = {**event, LINE: key}
     properties = event.get("properties")
     application = event.get("application")
     if plan.to == "freshpaint" and isinstance(properties, Mapping):
