@@ -22,7 +22,6 @@ import anyio
 from sendoff._exit import GRACE, Left, listed, release
 from sendoff._host import abandon
 from sendoff._hosts import Hosts, running_loop
-from sendoff._threads import in_thread
 from sendoff.observers import Report
 from sendoff.options import check_number
 
@@ -54,7 +53,8 @@ class Lifecycle:
         where: str,
     ) -> None:
         self._lanes = parts.lanes
-        self._hook = parts.hook
+        self._errands = parts.errands
+        self._grace = GRACE + parts.errands.seconds
         self._log = parts.log
         self._shutdown_timeout = shutdown_timeout
         self._where = where
@@ -153,7 +153,7 @@ class Lifecycle:
         seconds = self._shutdown_timeout if timeout is None else timeout
         begun = _begin(seconds)
         host = self._closing(self.hosts.here)
-        in_time = host is None or await _notice(partial(host.close, seconds), seconds + GRACE)
+        in_time = host is None or await _notice(partial(host.close, seconds), seconds + self._grace)
         return self._report(host, begun, in_time=in_time)
 
     def close(self, timeout: float | None) -> Report:
@@ -167,7 +167,7 @@ class Lifecycle:
         over = threading.Event()
         if host is not None:
             host.close(seconds, over.set)
-            over.wait(seconds + GRACE)
+            over.wait(seconds + self._grace)
         return self._report(host, begun, in_time=host is None or over.is_set())
 
     def _closing(self, host_for: Callable[[], Host]) -> Host | None:
@@ -212,17 +212,18 @@ class Lifecycle:
 
     def seconds_left(self) -> float | None:
         """
-        Seconds that the last flush may take; None if nothing is pending.
+        Seconds that the end may take; None if nothing is pending.
         """
-        if not self._pending():
-            return None
+        return self._flush_seconds() + self._errands.seconds if self._pending() else None
+
+    def _flush_seconds(self) -> float:
         return max(0.0, self._shutdown_timeout - self.hosts.spent)
 
     async def leave(self) -> None:
         """
         The last flush.
         """
-        seconds = self.seconds_left() or 0.0
+        seconds = self._flush_seconds()
         with self.hosts.lock:
             self._leaving = True
             host = self.hosts.living(turning=True)
@@ -233,11 +234,11 @@ class Lifecycle:
             for lane in self._lanes:
                 abandon(lane, given_up, kept)
             self._left = self._located(given_up, kept)
-            if self._hook is not None:
-                await in_thread(self._hook.deliver)
+            await self._errands.finish(closing=True)
             return
         host = self._closing(self.hosts.here)
-        if host is not None and await _notice(partial(host.close, seconds), seconds + GRACE):
+        grace = self._grace
+        if host is not None and await _notice(partial(host.close, seconds), seconds + grace):
             self._left = self._located(host.given_up, host.kept)
 
     def left(self) -> Left:
