@@ -8,6 +8,10 @@ import asyncio
 import json
 import os
 import ssl
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
 from typing import Any
 
 import aiohttp
@@ -281,3 +285,46 @@ def test_a_wrong_session_is_refused(session: Any) -> None:
     """At construction, naming the option."""
     with pytest.raises(OptionError, match=r"session must be an aiohttp\.ClientSession, not"):
         HttpTransport(session=session)
+
+
+# --- a proxy that others wrote --------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def packaged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """
+    The address of a proxy from the package index, which asks for a password.
+    """
+    port_file = tmp_path_factory.mktemp("proxy") / "port"
+    command = "--hostname 127.0.0.1 --port 0 --basic-auth user:pass --threaded --num-workers 1"
+    with subprocess.Popen(
+        [sys.executable, "-m", "proxy", *command.split(), "--port-file", str(port_file)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        try:
+            deadline = time.monotonic() + 30
+            while not (port_file.exists() and port_file.read_text().strip()):
+                assert process.poll() is None
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+            yield f"127.0.0.1:{port_file.read_text().split()[0]}"
+        finally:
+            process.terminate()
+
+
+@pytest.mark.parametrize("secure", [False, True], ids=["http", "https"])
+def test_a_packaged_proxy(packaged: str, secure: bool) -> None:
+    """With its password everything arrives, plain and through CONNECT; without it nothing does."""
+
+    async def main() -> None:
+        async with Neighbour(server_context() if secure else None) as there:
+            options: Any = {"ssl": trusting(), "workers": 2}
+            without = freshpaint(there, proxy=f"http://{packaged}", **options)
+            stats = await send(without, timeout=0.5)
+            assert (stats.delivered, stats.pending, there.seen) == (0, 3, [])
+            wanted = freshpaint(there, proxy=f"http://user:pass@{packaged}", **options)
+            assert (await send(wanted, timeout=30)).delivered == 3
+            assert numbers(there) == [0, 1, 2]
+
+    asyncio.run(main())

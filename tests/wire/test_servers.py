@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import http.client
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -18,6 +19,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -37,6 +39,7 @@ def make(**options):
             flush_interval=0.2,
         ),
         Freshpaint(token="t", endpoint=os.environ["FRESHPAINT"]),
+        shutdown_timeout=float(os.environ["SHUTDOWN"]),
         **options,
     )
 
@@ -150,26 +153,35 @@ SERVERS = {
 }
 
 
-@pytest.mark.parametrize("server", SERVERS)
-def test_a_server_that_is_stopped_under_load_loses_nothing(
-    sink: SinkProcess, tmp_path: Path, server: str
-) -> None:
-    """Every answered request's event arrives at both vendors, once; so do those of the import."""
-    code, command, imports = SERVERS[server]
-    sink.reset()
-    sink.faults("latency 100ms")
-    (tmp_path / "app.py").write_text(COMMON + code)
+class Stopped(NamedTuple):
+    """
+    What a server has done until it was stopped.
+    """
+
+    answered: list[str]
+    at_import: list[str]
+    output: str
+    seconds: float  # from the signal to the end
+
+
+def run_and_stop(sink: SinkProcess, folder: Path, server: str, shutdown: float) -> Stopped:
+    """
+    Runs a server, loads it, and stops it after 300 answers.
+    """
+    code, command, _ = SERVERS[server]
+    (folder / "app.py").write_text(COMMON + code)
     port = free_port()
     process = subprocess.Popen(
         [sys.executable, "-m", *(part.format(port=port) for part in command)],
-        cwd=tmp_path,
+        cwd=folder,
         env={
             **os.environ,
             "PYTHONPATH": os.pathsep.join(
-                [str(tmp_path), *(str(Path(entry).resolve()) for entry in sys.path if entry)]
+                [str(folder), *(str(Path(entry).resolve()) for entry in sys.path if entry)]
             ),
             "DATADOG": sink.datadog_endpoint,
             "FRESHPAINT": sink.freshpaint_endpoint,
+            "SHUTDOWN": str(shutdown),
         },
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -182,19 +194,51 @@ def test_a_server_that_is_stopped_under_load_loses_nothing(
         while len(clients.answers) < 300 and time.monotonic() < deadline:
             assert process.poll() is None, process.communicate()[0]
             time.sleep(0.02)
+        began = time.monotonic()
         process.send_signal(signal.SIGTERM)
         output = process.communicate(timeout=30)[0]
+        seconds = time.monotonic() - began
     finally:
         clients.join()
         if process.poll() is None:
             process.kill()
             process.communicate()
     assert len(clients.answers) >= 300, output
-    at_import = [line.split()[1] for line in output.splitlines() if line.startswith("import ")]
-    assert len(at_import) == imports, output
-    assert "events are left" not in output
-    answered = {*clients.answers, *at_import}
+    lines = output.splitlines()
+    at_import = [line.split()[1] for line in lines if line.startswith("import ")]
+    return Stopped(clients.answers, at_import, output, seconds)
+
+
+@pytest.mark.parametrize("server", SERVERS)
+def test_a_server_that_is_stopped_under_load_loses_nothing(
+    sink: SinkProcess, tmp_path: Path, server: str
+) -> None:
+    """Every answered request's event arrives at both vendors, once; so do those of the import."""
+    sink.reset()
+    sink.faults("latency 100ms")
+    stopped = run_and_stop(sink, tmp_path, server, shutdown=10)
+    assert len(stopped.at_import) == SERVERS[server][2], stopped.output
+    assert "events are left" not in stopped.output
+    answered = {*stopped.answered, *stopped.at_import}
     for vendor in ("datadog", "freshpaint"):
         arrived = Counter(sink.ids(vendor))
-        assert not answered - arrived.keys(), f"{vendor}: answered and not delivered\n{output}"
+        missing = answered - arrived.keys()
+        assert not missing, f"{vendor}: answered and not delivered\n{stopped.output}"
         assert set(arrived.values()) == {1}, vendor
+
+
+@pytest.mark.parametrize("server", SERVERS)
+def test_a_server_with_a_dead_vendor_stops_in_time(
+    sink: SinkProcess, tmp_path: Path, server: str
+) -> None:
+    """Each of its processes says how many events are left, and they are all."""
+    sink.reset()
+    sink.faults("hang")
+    stopped = run_and_stop(sink, tmp_path, server, shutdown=1)
+    left = re.findall(r"datadog ([0-9,]+) \(lost\), freshpaint ([0-9,]+) \(lost\)", stopped.output)
+    for vendor in (0, 1):
+        lost = sum(int(counts[vendor].replace(",", "")) for counts in left)
+        # An answer that was under way when the server went may not have reached its client.
+        given = len(stopped.answered) + len(stopped.at_import)
+        assert given <= lost <= given + 16, stopped.output
+    assert stopped.seconds < 10
