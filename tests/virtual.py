@@ -20,16 +20,17 @@ STUCK_SECONDS = 5.0
 
 
 class _JumpingSelector(selectors.SelectSelector):
-    def __init__(self) -> None:
+    def __init__(self, now: float, patience: float) -> None:
         super().__init__()
-        self.now = 0.0
+        self.now = now
+        self.patience = patience
 
     def select(self, timeout: float | None = None) -> list[Any]:
         events = super().select(0)
         if events or timeout == 0:
             return events
         if timeout is None:
-            events = super().select(STUCK_SECONDS)
+            events = super().select(self.patience)
             if not events:
                 raise RuntimeError("the loop waits for something that never comes")
             return events
@@ -38,8 +39,8 @@ class _JumpingSelector(selectors.SelectSelector):
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
-    def __init__(self) -> None:
-        self._jumping = _JumpingSelector()
+    def __init__(self, now: float = 0.0, patience: float = STUCK_SECONDS) -> None:
+        self._jumping = _JumpingSelector(now, patience)
         super().__init__(self._jumping)
 
     def time(self) -> float:

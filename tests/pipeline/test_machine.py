@@ -1,0 +1,255 @@
+"""
+Any order of calls, faults, ends and starts: the dispatcher's ledger agrees with the vendors' books
+and the caller's at every step, and in the end every event has its one fate.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections import Counter
+from contextlib import ExitStack
+from typing import Any
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from sendoff import Retry
+from world import FAULTS, NAMES, World, worker_threads_in_place
+
+KINDS = ("plain",) * 6 + ("identify", "payload", "large", "nobody", "device", "no mapping")
+SHUTDOWN = 3.0
+SLACK = 0.5
+"""Virtual seconds that an end may take beyond its deadline."""
+
+names = st.sampled_from(NAMES)
+seconds = st.sampled_from((0.0, 0.01, 0.3, 1.0, 5.0, 60.0))
+options = st.fixed_dictionaries(
+    {
+        "both": st.fixed_dictionaries(
+            {
+                "rate_limit": st.sampled_from((None, 3, 20)),
+                "workers": st.integers(1, 4),
+                "timeout": st.sampled_from((1.0, 30.0)),
+                "retry": st.builds(
+                    Retry,
+                    attempts=st.sampled_from((1, 3, 10)),
+                    max_elapsed=st.sampled_from((10.0, 600.0)),
+                    hold_interval=st.just(5.0),
+                ),
+            }
+        ),
+        "datadog": st.fixed_dictionaries(
+            {
+                "max_batch_bytes": st.sampled_from((1_000, 3_000)),
+                "max_batch_events": st.sampled_from((None, 1, 4)),
+            }
+        ),
+        "dispatcher": st.fixed_dictionaries(
+            {
+                "max_queue_events": st.sampled_from((2, 10, 100)),
+                "max_queue_bytes": st.sampled_from((1_500, 100_000)),
+                "overflow": st.sampled_from(("drop_newest", "drop_oldest")),
+                "shutdown_timeout": st.just(SHUTDOWN),
+            }
+        ),
+        "small": st.sampled_from((300, 900)),
+    }
+)
+
+
+class Machine(RuleBasedStateMachine):
+    def __init__(self) -> None:
+        super().__init__()
+        self.stack = ExitStack()
+        self.stack.enter_context(worker_threads_in_place())
+        self.world: World
+
+    @initialize(options=options)
+    def begin(self, options: dict[str, Any]) -> None:
+        self.world = World(options)
+
+    # --- calls ------------------------------------------------------------------------------------
+
+    @rule(
+        kind=st.sampled_from(KINDS),
+        times=st.sampled_from((1, 1, 3, 12)),
+        to=st.none() | names,
+        where=st.sampled_from(("loop", "nowhere", "thread", "later", "other loop")),
+    )
+    def call(self, kind: str, times: int, to: str | None, where: str) -> None:
+        for _ in range(times):
+            self._call(kind, to, where)
+
+    @rule(to=st.none() | names, among=st.integers(0, 6))
+    def poison(self, to: str | None, among: int) -> None:
+        """An event that the vendor refuses, among others that it takes."""
+        for place in range(7):
+            self._call("poison" if place == among else "plain", to, "loop")
+
+    def _call(self, kind: str, to: str | None, where: str) -> None:
+        world, life = self.world, self.world.life
+        world.number += 1
+        call = kind, world.number, to
+        match where:
+            case "loop":
+                world.run(_within(life.call, *call))
+            case "nowhere":
+                life.call(*call)
+            case "thread":
+                life.call_in_thread(*call)
+            case "later":
+                world.loop.call_later(0.4, life.call, *call)
+            case _:
+                self._in_other_loop(_within(life.call, *call))
+
+    def _in_other_loop(self, coroutine: Any) -> Any:
+        """A loop that ends at once, as `asyncio.run` does, with ours open beside it."""
+        with asyncio.Runner(loop_factory=lambda: World.new_loop(self.world.loop.time())) as runner:
+            return runner.run(coroutine)
+
+    # --- faults and time --------------------------------------------------------------------------
+
+    @rule(name=names, mode=st.sampled_from(FAULTS))
+    def turn_to(self, name: str, mode: str) -> None:
+        self.world.vendors[name].mode = mode
+
+    @rule(name=names, script=st.lists(st.sampled_from(FAULTS), min_size=1, max_size=4))
+    def for_the_next_requests(self, name: str, script: list[str]) -> None:
+        self.world.vendors[name].next.extend(script)
+
+    @rule()
+    def break_the_line(self) -> None:
+        self.world.life.transport.broken += 1
+
+    @rule(seconds=seconds)
+    def let_time_pass(self, seconds: float) -> None:
+        self.world.run(asyncio.sleep(seconds))
+
+    # --- starts and ends --------------------------------------------------------------------------
+
+    @rule()
+    def start(self) -> None:
+        self.world.run(self._start())
+
+    @rule(timeout=seconds)
+    def flush(self, timeout: float) -> None:
+        self.world.run(self._flush(timeout))
+
+    @rule(timeout=seconds)
+    def aclose(self, timeout: float) -> None:
+        alone = not self.world.busy()
+        report = self.world.run(self._aclose(timeout))
+        if alone and not self.world.busy():
+            left = self.world.life.pending()
+            assert not left, f"{left} pending after a close: {report}"
+
+    @rule(verb=st.sampled_from(("start", "flush", "aclose")), timeout=seconds)
+    def begin_to(self, verb: str, timeout: float) -> None:
+        """In a task of its own, beside whatever comes next."""
+        started = {"start": self._start, "flush": self._flush, "aclose": self._aclose}[verb]
+        self.world.background(started(timeout))
+
+    @precondition(lambda self: self.world.busy())
+    @rule()
+    def lose_patience(self) -> None:
+        for task in self.world.tasks:
+            task.cancel()
+        self.world.run(asyncio.sleep(0))
+
+    @rule(timeout=seconds, verb=st.sampled_from(("flush", "aclose")))
+    def ask_from_another_loop(self, timeout: float, verb: str) -> None:
+        """Ours does not turn meanwhile, so nothing can come of it but a report in time."""
+        if verb == "flush":
+            self._in_other_loop(self._flush(timeout))
+        else:
+            self._in_other_loop(self._aclose(timeout))
+
+    @rule()
+    def end_the_loop(self) -> None:
+        took = self.world.end_loop()
+        assert took <= SHUTDOWN + SLACK, f"the loop took {took} to end"
+
+    @rule()
+    def close_the_loop(self) -> None:
+        self.world.cut_loop()
+
+    async def _start(self, _: float = 0.0) -> None:
+        life, loop = self.world.life, asyncio.get_running_loop()
+        was_broken = life.transport.broken
+        life.closed = None
+        alone = not self.world.busy()
+        await life.dispatcher.start()
+        if alone and not self.world.busy() and loop is self.world.loop and not was_broken:
+            life.closed = False
+
+    async def _flush(self, timeout: float) -> None:
+        life, loop = self.world.life, asyncio.get_running_loop()
+        begun, calls = loop.time(), sum(life.calls.values())
+        report = await life.dispatcher.flush(timeout)
+        took, left = loop.time() - begun, life.pending()
+        life.require(took <= timeout + SLACK, f"a flush of {timeout} took {took}")
+        later = sum(life.calls.values()) - calls
+        life.require(not report or left <= later, f"a flush forgot {left - later}")
+
+    async def _aclose(self, timeout: float) -> Any:
+        life, loop = self.world.life, asyncio.get_running_loop()
+        begun = loop.time()
+        life.closed = None if self.world.busy() else True
+        report = await life.dispatcher.aclose(timeout)
+        took = loop.time() - begun
+        life.require(took <= timeout + SLACK, f"a close of {timeout} took {took}")
+        return report
+
+    # --- what holds -------------------------------------------------------------------------------
+
+    @invariant()
+    def the_books_agree(self) -> None:
+        if hasattr(self, "world"):
+            self.world.check()
+
+    def teardown(self) -> None:
+        """Once all is well again, everything gets its fate."""
+        with self.stack:
+            self.stack.callback(lambda: self.world.loop.close())
+            if sys.exc_info()[0] is None:
+                self._heal()
+
+    def _heal(self) -> None:
+        world, life = self.world, self.world.life
+        for vendor in world.vendors.values():
+            vendor.mode = "ok"
+            vendor.next.clear()
+        life.transport.broken = 0
+        world.end_loop()
+        world.run(self._start())
+        world.run(asyncio.sleep(1))  # calls that were to come later are lost with their loop
+        assert world.run(life.dispatcher.flush(1_000))
+        world.check()
+        assert world.run(life.dispatcher.aclose(10))
+        world.check()
+        world.end_loop()
+        assert life.pending() == 0
+        for name, one in life.dispatcher.stats().destinations.items():
+            vendor = world.vendors[name]
+            assert Counter(life.dropped[name].values()) == Counter(one.dropped)
+            gone = life.dropped[name].keys() | life.acked[name].keys()
+            assert gone == gone & vendor.seen.keys() | life.dropped[name].keys()
+            assert life.given[name].keys() <= gone
+            assert life.acked[name].keys() <= vendor.processed.keys()
+            assert life.nameless[name] == 0
+
+
+async def _within(call: Any, *args: Any) -> None:
+    call(*args)
+
+
+TestMachine = Machine.TestCase
+TestMachine.settings = settings(
+    max_examples=60,
+    stateful_step_count=30,
+    deadline=None,
+    database=None,
+    suppress_health_check=list(HealthCheck),
+)
