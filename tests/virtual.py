@@ -106,11 +106,11 @@ def events_of(request: Request) -> list[Any]:
 
 
 def datadog(**options: Any) -> Datadog:
-    return Datadog(api_key="key", application_id="app", **options)
+    return Datadog(**{"api_key": "key", "application_id": "app", **options})
 
 
 def freshpaint(**options: Any) -> Freshpaint:
-    return Freshpaint(token="token", **options)
+    return Freshpaint(**{"token": "token", **options})
 
 
 def dispatcher(vendors: Vendors, *destinations: Any, **options: Any) -> Dispatcher:

@@ -13,7 +13,6 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 
 import anyio
 from anyio.lowlevel import checkpoint
@@ -86,6 +85,8 @@ class Delivery:
         self._transport = transport
         self._clock = clock
         self._hopeless = hopeless
+        # What a destination need not have: the request with the credentials of the moment.
+        self._authorized = getattr(self._destination, "authorized", _as_it_is)
         self._probe_base = self._tuning.retry.base * PROBE_SHARE
         # All mutable state.
         self._pauses = self._new_pauses()
@@ -116,10 +117,16 @@ class Delivery:
             if part.size > LARGE:
                 # To take it from the queue was work enough for one turn of the loop.
                 await checkpoint()
-            request = self._destination.request(part.bodies)
+            request = self._routed(self._destination.request(part.bodies))
             if self._tuning.compression is not None:
                 request = await self._compress(request)
             await self._until_settled(work, part, request)
+
+    def _routed(self, request: Request) -> Request:
+        tuning = self._tuning
+        if tuning.ssl is None and tuning.proxy is None:
+            return request
+        return replace(request, ssl=request.ssl or tuning.ssl, proxy=request.proxy or tuning.proxy)
 
     async def _compress(self, request: Request) -> Request:
         method = self._tuning.compression
@@ -180,20 +187,28 @@ class Delivery:
         now = self._clock()
         if part.started is None:
             part.started = now
-        part.tries += 1
-        self._intake.tried(again=part.tries > 1)
         verdict: Verdict | None = None
         perhaps_sent = True
-        sent = partial(self._gate.sent, permit)
+        written = False
+
+        def sent() -> None:
+            nonlocal written
+            written = True
+            self._gate.sent(permit)
+
         try:
+            ready = self._authorized(request)  # a retry goes with the key of its own moment
+            part.tries += 1
+            self._intake.tried(again=part.tries > 1)
             with anyio.move_on_after(self._tuning.timeout):
-                response = await self._transport.send(request, sent)
+                response = await self._transport.send(ready, sent)
                 verdict = self._destination.verdict(response, time.time())
             if verdict is None:
-                verdict = verdict_of_failure("timeout")
+                perhaps_sent = written
+                verdict = verdict_of_failure("timeout" if written else "connect_timeout")
         except TransportError as exc:
             perhaps_sent = exc.perhaps_sent
-            verdict = verdict_of_failure(exc.failure)
+            verdict = verdict_of_failure(exc.failure, exc.detail)
         finally:
             (self._gate.sent if perhaps_sent else self._gate.unsent)(permit)
             probing = self._breaker.is_probe(permit)
@@ -256,3 +271,7 @@ class Delivery:
             verdict.detail,
             consequence,
         )
+
+
+def _as_it_is(request: Request) -> Request:
+    return request

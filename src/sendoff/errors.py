@@ -46,9 +46,12 @@ class TransportError(SendoffError):
     Args:
         failure: A short stable word, a key of `FAILURES` in `sendoff.destinations.verdicts`.
         perhaps_sent: False only when the vendor cannot have seen the request.
+        detail: What else is known, for the log line, such as OpenSSL's word for a certificate's
+            fault. Never a credential, a header or a part of a body.
     """
 
-    def __init__(self, failure: str, *, perhaps_sent: bool) -> None:
-        super().__init__(failure)
+    def __init__(self, failure: str, *, perhaps_sent: bool, detail: str = "") -> None:
+        super().__init__(f"{failure}: {detail}" if detail else failure)
         self.failure = failure
         self.perhaps_sent = perhaps_sent
+        self.detail = detail

@@ -9,7 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum, StrEnum
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    import ssl
 
 __all__ = [
     "Action",
@@ -70,7 +73,8 @@ class DroppedEvent(NamedTuple):
     Attributes:
         id: The event's id.
         destination: The name of the destination that did not get it.
-        body: The encoded event, exactly as it would have been sent.
+        body: The encoded event, as it would have been sent, but for a credential that is put in
+            at every sending (Freshpaint's token, which is ``null`` here).
     """
 
     id: str
@@ -109,11 +113,15 @@ class Request:
         url: The absolute URL.
         headers: Names and values.
         body: The whole body.
+        ssl: How TLS is spoken; None for the system's certificates.
+        proxy: The URL of a proxy, perhaps with its credentials; None for none.
     """
 
     url: str
     headers: Mapping[str, str] = field(repr=False)
     body: bytes = field(repr=False)
+    ssl: ssl.SSLContext | None = field(default=None, repr=False)
+    proxy: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,10 +8,11 @@ its reason.
 from __future__ import annotations
 
 import math
+import ssl as tls
 import sys
 from dataclasses import dataclass, field
 from typing import Literal
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from sendoff.errors import OptionError
 
@@ -159,11 +160,9 @@ def check_url(option: str, value: object) -> None:
     """
     # The value is never printed: people put credentials into URLs.
     check_text(option, value, secret=True)
-    try:
-        parts = urlsplit(str(value))
-        port = parts.port
-    except ValueError:  # not passed on: its text repeats what it did not understand
-        raise OptionError(f"{option} must be an http or https URL, and is none") from None
+    parts, port = _split(str(value))
+    if parts is None:
+        raise OptionError(f"{option} must be an http or https URL, and is none")
     if parts.username is not None or parts.password is not None:
         raise OptionError(f"{option} must not carry credentials")
     if parts.scheme not in ("http", "https") or not parts.hostname or port == 0:
@@ -172,6 +171,71 @@ def check_url(option: str, value: object) -> None:
         raise OptionError(f"{option} must be an http or https URL without blanks")
     if parts.fragment:
         raise OptionError(f"{option} must not carry a fragment")
+
+
+def _split(url: str) -> tuple[SplitResult | None, int | None]:
+    """
+    A URL's parts and its port. The error of one that is none is not passed on, not even as a
+    context: its text repeats what it did not understand.
+    """
+    try:
+        parts = urlsplit(url)
+        return parts, parts.port
+    except ValueError:
+        return None, None
+
+
+def _is_latin(quoted: str) -> bool:
+    """
+    Whether the header of HTTP's basic authentication can say a text.
+    """
+    try:
+        unquote(quoted, errors="strict").encode("latin-1")
+    except UnicodeError:
+        return False
+    return True
+
+
+def check_ssl(option: str, value: object) -> None:
+    """
+    Raises unless a value is a client's `ssl.SSLContext` or None.
+
+    Raises:
+        OptionError: The message names the option and says what to pass.
+    """
+    if value is None:
+        return
+    if not isinstance(value, tls.SSLContext):
+        raise OptionError(
+            f"{option} must be an ssl.SSLContext or None, not {_shown(value)}; to trust a CA of"
+            " your own, pass ssl.create_default_context(cafile=...)"
+        )
+    if value.protocol == tls.PROTOCOL_TLS_SERVER:
+        raise OptionError(f"{option} must be a client's ssl.SSLContext, and this is a server's")
+
+
+def check_proxy(option: str, value: object) -> None:
+    """
+    Raises unless a value is the URL of an http or https proxy, perhaps with credentials, or None.
+
+    Raises:
+        OptionError: The message names the option and the limit; it never prints the value.
+    """
+    if value is None:
+        return
+    check_text(option, value, secret=True)
+    limit = f"{option} must be an http:// or https:// URL of a proxy"
+    parts, port = _split(str(value))
+    if parts is None:
+        raise OptionError(f"{limit}, and is none")
+    if not _is_latin(f"{parts.username}{parts.password}"):
+        raise OptionError(f"{option} must have a user and a password in Latin-1, percent-encoded")
+    if parts.scheme not in ("http", "https") or not parts.hostname or port == 0:
+        raise OptionError(limit)
+    if parts.path not in ("", "/") or parts.query or parts.fragment or " " in str(value):
+        raise OptionError(f"{limit} without a path, a query, a fragment or blanks")
+    if ":" in unquote(parts.username or ""):
+        raise OptionError(f"{option} must have no colon in its user's name")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -225,6 +289,10 @@ class Tuning:
         timeout: Seconds for one attempt, connecting included.
         retry: How failures are tried again.
         compression: ``"gzip"``, ``"deflate"`` (zlib) or None.
+        ssl: An `ssl.SSLContext` of your own, for a CA or a client certificate; None verifies
+            against the system's certificates.
+        proxy: The ``http://`` or ``https://`` URL of a proxy, perhaps with ``user:password@``;
+            None for none. The environment's is not read.
 
     Raises:
         OptionError: A value is outside its limits.
@@ -238,6 +306,8 @@ class Tuning:
     timeout: float = TIMEOUT
     retry: Retry = field(default_factory=Retry)
     compression: Compression | None = None
+    ssl: tls.SSLContext | None = field(default=None, repr=False)
+    proxy: str | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         if self.rate_limit is not None:
@@ -253,3 +323,5 @@ class Tuning:
         if not isinstance(self.retry, Retry):
             raise OptionError(f"retry must be a Retry, not {type(self.retry).__name__}")
         check_choice("compression", self.compression, (None, "gzip", "deflate"))
+        check_ssl("ssl", self.ssl)
+        check_proxy("proxy", self.proxy)

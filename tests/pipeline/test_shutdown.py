@@ -262,7 +262,7 @@ def test_what_a_close_leaves_is_offered_to_on_drop() -> None:
 
     asyncio.run(main())
     assert sorted(event.id for event in shown) == [f"e-{n}" for n in range(5)]
-    assert all(event.body.startswith(b'{"event":"x"') for event in shown)
+    assert all(event.body.startswith(b'{"properties":{"token":null,') for event in shown)
 
 
 def test_nothing_is_left_behind() -> None:

@@ -70,7 +70,7 @@ def test_steps_import_only_values_and_the_steps_before_them() -> None:
         ("orjson", {"_encode"}),
         ("backoff", {"_retry"}),
         ("redis", set()),
-        ("aiohttp", {"transports.http", "sink.server", "sink.wire"}),
+        ("aiohttp", {"transports.http", "transports.resolver", "sink.server", "sink.wire"}),
         ("aiohttp.web", {"sink.server", "sink.wire"}),
         ("click", {"cli", "__main__"}),
         ("sendoff._lane", {"_host", "_hosts", "_lifecycle", "dispatcher"}),
@@ -93,8 +93,10 @@ def test_who_may_import_what(target: str, allowed: set[str]) -> None:
 
 
 def test_the_client_side_of_aiohttp_is_in_one_file() -> None:
-    """The sink uses the server side only."""
-    for name in importers("aiohttp") - {"transports.http"}:
+    """The sink uses the server side only, and the resolver aiohttp's interface of resolvers."""
+    resolver = {one for one in FILES["transports.resolver"] if one.startswith("aiohttp")}
+    assert resolver == {"aiohttp.abc", "aiohttp.abc.AbstractResolver", "aiohttp.abc.ResolveResult"}
+    for name in importers("aiohttp") - {"transports.http", "transports.resolver"}:
         used = {one for one in FILES[name] if one.startswith("aiohttp")}
         assert used <= {"aiohttp", "aiohttp.web", "aiohttp.web_protocol", "aiohttp.http_exceptions"}
         assert "ClientSession" not in (ROOT / f"{name.replace('.', '/')}.py").read_text()

@@ -39,15 +39,20 @@ def event(name="checkout.completed", **fields):
     return Event(name, **{**defaults, **fields})
 
 
-def encoded(given):
-    return json.loads(destination().encode(given, Encoder().dumps))
+def sent(destination, body):
+    """What goes over the wire for an encoded event."""
+    return destination.authorized(destination.request([body])).body
+
+
+def encoded(given, **options):
+    own = destination(**options)
+    return json.loads(sent(own, own.encode(given, Encoder().dumps)))
 
 
 def payload_of(payload, event_id="id-1"):
-    body, own = destination().encode_payload(
-        payload, event_id=event_id, time=TIME, dumps=Encoder().dumps
-    )
-    return body, own
+    own = destination()
+    body, own_id = own.encode_payload(payload, event_id=event_id, time=TIME, dumps=Encoder().dumps)
+    return sent(own, body), own_id
 
 
 def rejection(call):
@@ -125,7 +130,7 @@ def test_a_body_without_its_parts_is_rejected(payload, reason):
         ({"distinct_id": None}, "missing_identity"),
         ({"distinct_id": 7}, "missing_identity"),
         ({"token": ""}, "invalid_token"),
-        ({"token": None}, "invalid_token"),
+        ({"token": 5}, "invalid_token"),
         ({"time": None}, "invalid_time"),
         ({"time": "1700000000"}, "invalid_time"),
         ({"time": True}, "invalid_time"),
@@ -321,13 +326,13 @@ def test_an_endpoint_of_ones_own():
 def test_the_environment_is_read_at_the_call(monkeypatch):
     """The token; given options win."""
     monkeypatch.setenv("FRESHPAINT_TOKEN", "from-env")
-    assert (
-        json.loads(Freshpaint.from_env().encode(event(), Encoder().dumps))["properties"]["token"]
-        == "from-env"
-    )
-    given = Freshpaint.from_env(token="mine", name="second")
-    assert json.loads(given.encode(event(), Encoder().dumps))["properties"]["token"] == "mine"
-    assert given.name == "second"
+    for made, token in (
+        (Freshpaint.from_env(), "from-env"),
+        (Freshpaint.from_env(token="mine", name="second"), "mine"),
+    ):
+        body = sent(made, made.encode(event(), Encoder().dumps))
+        assert json.loads(body)["properties"]["token"] == token
+    assert made.name == "second"
 
 
 @pytest.mark.parametrize("value", [None, ""])
@@ -345,6 +350,9 @@ def test_no_repr_and_no_rejection_shows_the_token():
     """Neither the destination's nor a request's; nor what is said of a wrong event."""
     given = destination()
     body = given.encode(event(id=str(uuid.UUID(int=1))), Encoder().dumps)
-    assert b"t0ken" in body
-    assert "t0ken" not in repr((given, given.tuning, given.request([body]), event()))
+    request = given.request([body])
+    assert b"t0ken" not in body
+    assert b"t0ken" in given.authorized(request).body
+    shown = (given, given.tuning, given.authorized(request), event())
+    assert "t0ken" not in repr(shown)
     assert repr(given) == f"Freshpaint(name='freshpaint', endpoint='{given.endpoint}')"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import ssl
 
 import pytest
 
@@ -224,7 +225,7 @@ def test_a_number_that_no_float_can_hold_is_refused_like_any_other(maker, option
 
 
 def test_the_documented_defaults():
-    """5,000 requests a second, 5,000,000 bytes, and what the docs print."""
+    """5,000 requests a second, 5,000,000 bytes with the token's, and what the docs print."""
     assert datadog().tuning == Tuning(
         rate_limit=5_000,
         max_batch_bytes=5_000_000,
@@ -237,7 +238,7 @@ def test_the_documented_defaults():
     )
     assert freshpaint().tuning == Tuning(
         rate_limit=5_000,
-        max_batch_bytes=5_000_000,
+        max_batch_bytes=5_000_000 - 2 * 256 - 2,
         max_batch_events=1,
         flush_interval=0.0,
         workers=SINGLE_WORKERS,
@@ -269,6 +270,7 @@ def test_no_message_shows_a_secret(maker, options):
     with pytest.raises(OptionError) as caught:
         maker(**options)
     assert "s3cr" not in str(caught.value)
+    assert caught.value.__context__ is None
 
 
 def test_destinations_are_checked():
@@ -314,3 +316,96 @@ def test_the_checks_name_what_they_check():
     ):
         with pytest.raises(OptionError, match=r"^(x|endpoint) must be "):
             check()
+
+
+# --- the way to a vendor --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("maker", [datadog, freshpaint, Tuning])
+@pytest.mark.parametrize("value", [False, True, "ca.pem", 0, ssl.CERT_NONE, ssl.SSLContext])
+def test_only_a_context_says_how_tls_is_spoken(maker, value):
+    """No flag switches verification off; the message says what to pass in its place."""
+    with pytest.raises(
+        OptionError, match=r"^ssl must be an ssl\.SSLContext or None, not"
+    ) as caught:
+        maker(ssl=value)
+    assert "ssl.create_default_context(cafile=...)" in str(caught.value)
+
+
+def test_a_servers_context_is_refused():
+    """It would fail at every connection, and say so in riddles."""
+    with pytest.raises(OptionError, match=r"ssl must be a client's"):
+        Tuning(ssl=ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "socks5://user:s3cret@proxy.example:1080",
+        "proxy.example:3128",
+        "//user:s3cret@proxy.example",
+        "http://user:s3cret@proxy.example:99999",
+        "http://user:s3cret@proxy.example:3128/path",
+        "http://user:s3cret@proxy.example:3128/?q",
+        "http://user:s3cret@proxy.example:3128/#f",
+        "http://user:s3cret@:3128",
+        "http://user:s3cr et@proxy.example:3128",
+        "http://user:s3cret%E2%82%AC@proxy.example",
+        "http://user:s3cret%FF@proxy.example",
+        "http://us%3Aer:s3cret@proxy.example",
+        "http://[s3cret@proxy.example",
+        b"http://user:s3cret@proxy.example",
+        5,
+        "",
+        False,
+    ],
+)
+@pytest.mark.parametrize("maker", [datadog, freshpaint, Tuning])
+def test_a_wrong_proxy_is_named_and_not_shown(maker, value):
+    """At construction; its credentials stay out of the message, and of what it carries."""
+    with pytest.raises(OptionError, match=r"^proxy must") as caught:
+        maker(proxy=value)
+    error: BaseException | None = caught.value
+    while error is not None:
+        assert "s3cr" not in f"{error} {error!r}"
+        error = error.__context__
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        None,
+        "http://proxy.example:3128",
+        "https://proxy.example/",
+        "http://user:s3cret@proxy.example",
+        "http://user:s3cr%3At%C3%A9@[::1]:3128",
+    ],
+)
+def test_a_right_proxy_is_kept_and_not_shown(value):
+    """No repr shows it: it may carry a password."""
+    given = datadog(proxy=value, ssl=ssl.create_default_context())
+    assert given.tuning.proxy == value
+    assert "proxy" not in repr((given, given.tuning, given.request([b"{}"])))
+
+
+@pytest.mark.parametrize(
+    ("maker", "option"), [(datadog, "api_key"), (freshpaint, "token")], ids=["key", "token"]
+)
+def test_a_credential_is_a_text_or_a_plain_callable(maker, option):
+    """A coroutine function could not return at once."""
+
+    async def later():
+        return "key"
+
+    with pytest.raises(OptionError, match=f"^{option} must be a str or a plain callable"):
+        maker(**{option: later})
+    with pytest.raises(OptionError, match=f"^{option} must be a str, not int"):
+        maker(**{option: 5})
+    assert maker(**{option: lambda: "key"}).name in ("datadog", "freshpaint")
+
+
+def test_a_token_has_a_longest_form():
+    """Room is kept for it in every body."""
+    assert freshpaint(token="t" * 256).name == "freshpaint"
+    with pytest.raises(OptionError, match="token must be at most 256 characters"):
+        freshpaint(token="t" * 257)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 import time as clock
 import uuid
 import zlib
@@ -27,6 +28,7 @@ from sendoff import (
     Tuning,
     Verdict,
 )
+from sendoff.destinations import wording
 from sendoff.destinations.base import compressed
 from sendoff.destinations.checks import (
     epoch_seconds,
@@ -142,9 +144,21 @@ def test_every_failure_has_its_verdict(row):
     )
 
 
-def test_a_certificate_that_does_not_verify_holds():
-    """All other failures pass by themselves; this one is mended by somebody."""
-    assert {row.key for row in FAILURES if row.action is Action.HOLD} == {"tls"}
+def test_what_no_later_try_mends_holds():
+    """All other failures pass by themselves; these are mended by somebody."""
+    assert {row.key for row in FAILURES if row.action is Action.HOLD} == {
+        "tls",
+        "proxy_refused",
+        "session",
+        "no_credential",
+    }
+
+
+def test_a_failure_may_say_more():
+    """What is known beyond the row stands behind its words."""
+    assert verdict_of_failure("connect", "Connection refused").detail == (
+        "refused or unreachable; not sent: Connection refused"
+    )
 
 
 @pytest.mark.parametrize(
@@ -283,10 +297,10 @@ def test_no_answer_at_all_raises(status, body, retry_after, reset, date):
         ({"errors": [{"title": "Bad"}]}, "Bad"),
         ({"errors": [{"detail": "no id"}]}, "no id"),
         ({"errors": [{"status": "400"}]}, ""),
-        ({"errors": [{"title": "A"}, {}, {"detail": "B"}]}, "A; B"),
-        ({"errors": ["plain", {"title": "A"}]}, "plain; A"),
-        ({"errors": [{"title": 5, "detail": None}]}, "5"),
-        ({"errors": [{"title": "line\nbreak\u2028and\x1b[31m"}]}, "line break and [31m"),
+        ({"errors": [{"title": "Bad"}, {}, {"detail": "Wrong"}]}, "Bad; Wrong"),
+        ({"errors": ["plain", {"title": "Bad"}]}, "plain; Bad"),
+        ({"errors": [{"title": 5, "detail": None}]}, ""),
+        ({"errors": [{"title": "line\nend\u2028and\x1b[31m"}]}, "line end …"),
         ({"errors": []}, ""),
         ({"errors": None}, ""),
         ({"errors": 5}, ""),
@@ -320,8 +334,44 @@ def test_an_answer_that_is_no_json_survives(body):
 
 def test_a_long_answer_is_shortened():
     """A log line stays a line."""
-    body = json.dumps({"errors": [{"title": "x" * 5_000}]}).encode()
-    assert verdict(400, body).detail == "400 " + "x" * DETAIL_LENGTH
+    body = json.dumps({"errors": [{"title": "bad " * 5_000}]}).encode()
+    assert verdict(400, body).detail == "400 " + ("bad " * (DETAIL_LENGTH // 4)).rstrip()
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ("Invalid value alice@example.com for usr.id", "Invalid value … for usr.id"),
+        ("field 'distinct_id' is required.", "field 'distinct_id' is required."),
+        (
+            '"$insert_id" must be a string, got 4111111111111111',
+            '"$insert_id" must be a string, got …',
+        ),
+        (
+            "Content-Type: ['application/json'] expected",
+            "Content-Type: ['application/json'] expected",
+        ),
+        ("BADalice is invalid", "… is invalid"),
+        ("invalid token.alice", "invalid …"),
+        ("invalid=alice", ""),
+        ("alice bob carol", ""),
+        ("invalid\u200balice", ""),
+        ("\u0131nvalid", ""),
+        ("the key is wrong", "the … is wrong"),
+    ],
+)
+def test_only_listed_words_are_shown(said, shown):
+    """An answer may repeat any value, in any form: nothing passes that is not in the list."""
+    body = json.dumps({"errors": [{"detail": said}]}).encode()
+    assert verdict(400, body).detail == f"400 {shown}".rstrip()
+
+
+@QUICK
+@given(st.text(max_size=60))
+def test_no_text_gets_through_but_in_listed_words(said):
+    """Every word that passes is one of the list, whatever stands around it."""
+    for word in re.findall(r"[^\W_]+", wording.in_plain_words(said)):
+        assert word.lower() in wording.WORDS
 
 
 WORDS = st.recursive(

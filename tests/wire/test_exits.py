@@ -213,4 +213,21 @@ def test_every_way_out_ends_in_time_and_says_what_is_left(
     assert len(lines) == 1, outcome.stderr
     assert "datadog 1,000 (lost), freshpaint 1,000 (lost)" in lines[0]
     # 1 s of flush; the rest is a Python that starts and imports on a busy machine.
-    assert 1 <= outcome.seconds < 5
+    assert 1 <= outcome.seconds < 10
+
+
+@pytest.mark.skipif(
+    sys.version_info[:2] == (3, 12), reason="3.12 starts no thread at the end of a process"
+)
+def test_a_resolver_that_hangs_does_not_hold_up_the_end(sink: SinkProcess) -> None:
+    """Nor does it swallow the line on stderr."""
+    WAYS["resolver-hangs"] = Way(
+        "import socket\nsocket.getaddrinfo = lambda *a, **k: time.sleep(60)\nburst()"
+    )
+    try:
+        outcome = run(sink, "resolver-hangs", timeout=1)
+    finally:
+        del WAYS["resolver-hangs"]
+    assert outcome.status == 0
+    assert "datadog 1,000 (lost)" in outcome.stderr
+    assert outcome.seconds < 10

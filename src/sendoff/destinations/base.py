@@ -1,8 +1,11 @@
 """
 What a destination is: events → bodies → request, answer → verdict.
 
-A destination is immutable, and its methods are plain: no await, clock, randomness or I/O. `encode`
-runs in the caller's thread, at the call; everything else runs in the loop. To write a third one,
+A destination is immutable but for what it remembers of credentials, and its methods are plain: no
+await, clock, randomness or I/O (a credential's callable may look where it likes, at once). `encode`
+runs in the caller's thread, at the call; everything else runs in the loop. Beyond the protocol, a
+destination may have ``authorized(request) -> Request``, which is asked before every attempt for the
+request with the credentials of the moment, and must return at once. To write a third one,
 subclass `HttpDestination` and give it an `encode`, or satisfy the protocol `Destination` with a
 class of your own.
 """
@@ -12,8 +15,10 @@ from __future__ import annotations
 import gzip
 import zlib
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Protocol
 
+from sendoff.destinations.credentials import Credential, Secret
 from sendoff.destinations.verdicts import verdict_of_response
 from sendoff.errors import OptionError
 from sendoff.events import Event, Framing, Request, Response, Verdict
@@ -101,8 +106,12 @@ class HttpDestination:
         name: The key in `to=` and in the statistics.
         endpoint: The absolute URL.
         tuning: The common options.
-        headers: Constant headers of every request, credentials included.
-        secrets: What must not show in a log line, should the vendor's answer repeat it.
+        headers: Headers of every request, credentials included. In the place of a str may stand a
+            callable that returns it, for a credential that changes: it is asked before every
+            attempt, in the loop, so it must return at once. One that raises, or returns no fit
+            text, holds the lane as a 401 does.
+        secrets: What must not show in a log line, should the vendor's answer repeat it. What
+            callables in `headers` return is among it.
         framing: What stands around and between several events.
         batch_content_type: The content type of two or more events, if it is not JSON's.
 
@@ -116,8 +125,8 @@ class HttpDestination:
         name: str,
         endpoint: str,
         tuning: Tuning,
-        headers: Mapping[str, str] | None = None,
-        secrets: Sequence[str] = (),
+        headers: Mapping[str, Credential | Secret] | None = None,
+        secrets: Sequence[str | Secret] = (),
         framing: Framing | None = None,
         batch_content_type: str = "application/json",
     ) -> None:
@@ -127,8 +136,20 @@ class HttpDestination:
         self._endpoint = endpoint
         self._tuning = tuning
         self._framing = framing or Framing()
-        self._secrets = tuple(secrets)
-        common = {"Accept": "application/json", **(headers or {})}
+        self._secrets = [one for one in secrets if isinstance(one, str)]
+        self._watched = [one for one in secrets if isinstance(one, Secret)]
+        self._asked: dict[str, Secret] = {}  # the headers that are put in at every attempt
+        common = {"Accept": "application/json"}
+        for header, value in (headers or {}).items():
+            if isinstance(value, str):
+                common[header] = value
+                continue
+            secret = value if isinstance(value, Secret) else Secret(f"header {header}", value)
+            self._watched.append(secret)
+            if secret.is_fixed:
+                common[header] = secret.now()
+            else:
+                self._asked[header] = secret
         if tuning.compression is not None:
             common["Content-Encoding"] = tuning.compression
         self._headers = {"Content-Type": "application/json", **common}
@@ -197,11 +218,24 @@ class HttpDestination:
         body = framing.separator.join((first, *bodies[1:-1], last))
         return Request(self._endpoint, self._batch_headers, body)
 
+    def authorized(self, request: Request) -> Request:
+        """
+        The request with the credentials of this moment; asked for before every attempt.
+
+        Raises:
+            TransportError: One is not to be had; nothing is to be sent.
+        """
+        if not self._asked:
+            return request
+        fresh = {header: secret.now() for header, secret in self._asked.items()}
+        return replace(request, headers={**request.headers, **fresh})
+
     def verdict(self, response: Response, now: float) -> Verdict:
         """
         What an answer means, by the table `STATUSES`.
         """
-        return verdict_of_response(response, now, self._secrets)
+        known = [text for secret in self._watched for text in secret.known]
+        return verdict_of_response(response, now, (*self._secrets, *known))
 
 
 def compressed(request: Request, method: Compression) -> Request:
@@ -215,4 +249,4 @@ def compressed(request: Request, method: Compression) -> Request:
         if method == "gzip"
         else zlib.compress(request.body, 6)
     )
-    return Request(request.url, request.headers, body)
+    return replace(request, body=body)

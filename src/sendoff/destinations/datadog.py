@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from ssl import SSLContext
 from typing import Any, Literal
 
 from sendoff.destinations.base import Dumps, HttpDestination
@@ -21,6 +22,7 @@ from sendoff.destinations.checks import (
     text_id,
     without,
 )
+from sendoff.destinations.credentials import Credential, Secret
 from sendoff.errors import EventRejected, OptionError
 from sendoff.events import Event, Framing
 from sendoff.options import (
@@ -71,7 +73,8 @@ class Datadog(HttpDestination):
     Datadog Product Analytics.
 
     Args:
-        api_key: The API key; sent as ``DD-API-KEY``.
+        api_key: The API key; sent as ``DD-API-KEY``. For one that changes, a callable that returns
+            it: asked before every attempt, in the loop, so it must return at once.
         application_id: The id of an application for which Product Analytics is enabled.
         site: A site's short name (``"us3"``) or its DD_SITE form (``"us3.datadoghq.com"``).
         endpoint: A full URL in place of the site's, for proxies and tests.
@@ -91,6 +94,10 @@ class Datadog(HttpDestination):
         workers: Requests under way at once.
         timeout: Seconds for one attempt.
         retry: How failures are tried again.
+        ssl: An `ssl.SSLContext` of your own, for a CA or a client certificate; None verifies
+            against the system's certificates.
+        proxy: The ``http://`` or ``https://`` URL of a proxy, perhaps with ``user:password@``;
+            None for none.
 
     Raises:
         OptionError: An option is wrong; the message names it and its limit.
@@ -99,7 +106,7 @@ class Datadog(HttpDestination):
     def __init__(
         self,
         *,
-        api_key: str,
+        api_key: Credential,
         application_id: str,
         site: str = "us1",
         endpoint: str | None = None,
@@ -117,8 +124,10 @@ class Datadog(HttpDestination):
         workers: int = BATCH_WORKERS,
         timeout: float = TIMEOUT,
         retry: Retry | None = None,
+        ssl: SSLContext | None = None,
+        proxy: str | None = None,
     ) -> None:
-        check_text("api_key", api_key, secret=True)
+        key = Secret("api_key", api_key)
         check_text("application_id", application_id)
         of_site = _endpoint_of_site(site)
         check_choice("framing", framing, tuple(FRAMINGS))
@@ -144,10 +153,11 @@ class Datadog(HttpDestination):
                 workers=workers,
                 timeout=timeout,
                 retry=Retry() if retry is None else retry,
+                ssl=ssl,
+                proxy=proxy,
                 compression=compression,
             ),
-            headers={"DD-API-KEY": api_key},
-            secrets=(api_key,),
+            headers={"DD-API-KEY": key},
             framing=frame,
             batch_content_type=content_type,
         )

@@ -2,16 +2,20 @@
 Freshpaint: one event a request to ``POST /track``.
 
 Sources: the public HTTP API reference (fields, answers, the burst limit of 5,000 requests a
-second). The token is a credential and travels inside the body. `$insert_id` is always set, because
-without it the vendor tells duplicates by time and device, and two server events of one second can
-collapse into one.
+second). The token is a credential and travels inside the body, so encoded bodies begin with
+`WITHOUT_TOKEN` and the token is put in at every attempt: what is queued, written to disk or shown
+to `on_drop` holds none. `$insert_id` is always set, because without it the vendor tells duplicates
+by time and device, and two server events of one second can collapse into one.
 """
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address
+from ssl import SSLContext
 from typing import Any
 
 from sendoff.destinations.base import Dumps, HttpDestination
@@ -23,9 +27,10 @@ from sendoff.destinations.checks import (
     text_id,
     without,
 )
+from sendoff.destinations.credentials import Credential, Secret
 from sendoff.errors import EventRejected, OptionError
-from sendoff.events import Event
-from sendoff.options import RATE_LIMIT, SINGLE_WORKERS, TIMEOUT, Retry, Tuning, check_text
+from sendoff.events import Event, Request
+from sendoff.options import RATE_LIMIT, SINGLE_WORKERS, TIMEOUT, Retry, Tuning
 
 __all__ = ["Freshpaint"]
 
@@ -35,13 +40,25 @@ IDENTIFY = "$identify"
 MAX_EVENT_BYTES = 5_000_000
 """The vendor names no limit; the gateway in front of it refuses bodies above 10 MB."""
 
+MAX_TOKEN = 256
+"""Characters of a token; the vendor's have 36. As JSON none takes more than twice that, and two."""
+
+HEAD = b'{"properties":{"token":'
+WITHOUT_TOKEN = HEAD + b"null,"
+"""
+How a body begins whose token is put in at sending. A payload with a token of its own never begins
+so: that must be a non-empty str.
+"""
+
 
 class Freshpaint(HttpDestination):
     """
     Freshpaint.
 
     Args:
-        token: The environment's token; sent inside every body.
+        token: The environment's token, at most 256 characters; sent inside every body. For one
+            that changes, a callable that returns it: asked before every attempt, in the loop, so it
+            must return at once.
         endpoint: A full URL in place of the vendor's, for proxies and tests.
         name: The key in `to=` and in the statistics.
         rate_limit: Requests in any sliding second, retries included; None for no limit. Documented
@@ -49,6 +66,10 @@ class Freshpaint(HttpDestination):
         workers: Requests under way at once.
         timeout: Seconds for one attempt.
         retry: How failures are tried again.
+        ssl: An `ssl.SSLContext` of your own, for a CA or a client certificate; None verifies
+            against the system's certificates.
+        proxy: The ``http://`` or ``https://`` URL of a proxy, perhaps with ``user:password@``;
+            None for none.
 
     Raises:
         OptionError: An option is wrong; the message names it and its limit.
@@ -57,7 +78,7 @@ class Freshpaint(HttpDestination):
     def __init__(
         self,
         *,
-        token: str,
+        token: Credential,
         endpoint: str | None = None,
         # How it goes there.
         name: str = "freshpaint",
@@ -65,23 +86,30 @@ class Freshpaint(HttpDestination):
         workers: int = SINGLE_WORKERS,
         timeout: float = TIMEOUT,
         retry: Retry | None = None,
+        ssl: SSLContext | None = None,
+        proxy: str | None = None,
     ) -> None:
-        check_text("token", token, secret=True)
+        secret = Secret("token", token, longest=MAX_TOKEN)
         super().__init__(
             name=name,
             endpoint=ENDPOINT if endpoint is None else endpoint,
-            secrets=(token,),
+            secrets=(secret,),
             tuning=Tuning(
                 rate_limit=rate_limit,
-                max_batch_bytes=MAX_EVENT_BYTES,
+                # Room for the token, which is put in later.
+                max_batch_bytes=MAX_EVENT_BYTES - 2 * MAX_TOKEN - 2,
                 max_batch_events=1,
                 flush_interval=0.0,
                 workers=workers,
                 timeout=timeout,
                 retry=Retry() if retry is None else retry,
+                ssl=ssl,
+                proxy=proxy,
             ),
         )
-        self._token = token
+        self._token = secret
+        # All mutable state, changed in the loop: the last token and its JSON.
+        self._written = ("", b"")
 
     @classmethod
     def from_env(cls, **options: Any) -> Freshpaint:
@@ -121,8 +149,8 @@ class Freshpaint(HttpDestination):
         if distinct_id is None:
             raise EventRejected("missing_identity", "one of user_id, device_id is required")
         fields: dict[Any, Any] = {
+            "token": None,  # the first, as in `WITHOUT_TOKEN`
             "distinct_id": distinct_id,
-            "token": self._token,
             "time": round(epoch_seconds(event.time), 3),
             "$insert_id": event.id,
         }
@@ -143,14 +171,14 @@ class Freshpaint(HttpDestination):
             fields.update(properties)
         else:
             fields.update(without(frozenset(fields), properties))
-        return dumps({"event": name, "properties": fields})
+        return dumps({"properties": fields, "event": name})
 
     def encode_payload(
         self, payload: Mapping[str, Any], *, event_id: str, time: float, dumps: Dumps
     ) -> tuple[bytes, str]:
         """
-        A body as the reference prints it, checked and sent as it is; missing token, time and id are
-        filled in.
+        A body as the reference prints it, checked and sent as it is; missing token (or None), time
+        and id are filled in.
 
         Raises:
             EventRejected: A required field is missing or of the wrong form.
@@ -162,19 +190,37 @@ class Freshpaint(HttpDestination):
         distinct_id = properties.get("distinct_id")
         if not isinstance(distinct_id, str) or not distinct_id:
             raise EventRejected("missing_identity", "distinct_id must be a non-empty str")
-        filled = {"token": self._token, "time": round(time, 3), "$insert_id": event_id}
-        missing = {key: value for key, value in filled.items() if key not in properties}
-        if missing:
-            properties = {**properties, **missing}
-            payload = {**payload, "properties": properties}
-        if not isinstance(properties["token"], str) or not properties["token"]:
+        token = properties.get("token")
+        if token is not None and (not isinstance(token, str) or not token):
             raise EventRejected("invalid_token", "token must be a non-empty str")
+        if token is None or "time" not in properties or "$insert_id" not in properties:
+            # In the order of `WITHOUT_TOKEN`; a key keeps its first place and its last value.
+            filled = {"token": None, "time": round(time, 3), "$insert_id": event_id}
+            properties = {**filled, **properties}
+            payload = {"properties": None, **payload} | {"properties": properties}
         stamp = properties["time"]
         if isinstance(stamp, bool) or not isinstance(stamp, int | float):
             raise EventRejected("invalid_time", "time must be a number of epoch seconds")
         epoch_seconds(stamp)
         insert_id = properties["$insert_id"]
         return dumps(payload), insert_id_of(insert_id, field="$insert_id")
+
+    def authorized(self, request: Request) -> Request:
+        """
+        The request with the token of this moment; a body with a token of its own stays as it is.
+
+        Raises:
+            TransportError: No token is to be had; nothing is to be sent.
+        """
+        body = request.body
+        if not body.startswith(WITHOUT_TOKEN):
+            return request
+        token = self._token.now()
+        known, written = self._written
+        if token != known:
+            written = json.dumps(token).encode()
+            self._written = (token, written)
+        return replace(request, body=b"".join((HEAD, written, body[len(WITHOUT_TOKEN) - 1 :])))
 
 
 def _ip(value: object) -> str:

@@ -13,6 +13,7 @@ from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import NamedTuple
 
+from sendoff.destinations.wording import in_plain_words
 from sendoff.events import Action, Response, Verdict
 
 __all__ = ["FAILURES", "STATUSES", "verdict_of_failure", "verdict_of_response"]
@@ -76,7 +77,32 @@ STATUSES: tuple[Row, ...] = (
 FAILURES: tuple[Row, ...] = (
     Row("resolve", Action.RETRY, "resolve", "the host's name has no address now; not sent"),
     Row("connect", Action.RETRY, "connect", "refused or unreachable; not sent"),
-    Row("tls", Action.HOLD, "tls", "the certificate does not verify; not sent"),
+    Row("connect_timeout", Action.RETRY, "connect_timeout", "no connection in time; not sent"),
+    Row(
+        "tls",
+        Action.HOLD,
+        "tls",
+        "one side does not take the other's certificate or version; nothing was taken",
+    ),
+    Row("proxy", Action.RETRY, "proxy", "the proxy is not there or gets no connection; not sent"),
+    Row(
+        "proxy_refused",
+        Action.HOLD,
+        "proxy_refused",
+        "the proxy wants other credentials, or does not let this through; not sent",
+    ),
+    Row(
+        "session",
+        Action.HOLD,
+        "session",
+        "the session you gave is closed, or of another loop or process; not sent",
+    ),
+    Row(
+        "no_credential",
+        Action.HOLD,
+        "no_credential",
+        "the callable that gives the key or token gave none; not sent",
+    ),
     Row(
         "disconnected",
         Action.RETRY,
@@ -100,15 +126,17 @@ def row_of_status(status: int) -> Row:
     return row or _ROW_OF_STATUS["other"]
 
 
-def verdict_of_failure(failure: str) -> Verdict:
+def verdict_of_failure(failure: str, detail: str = "") -> Verdict:
     """
     What a request without an answer means.
 
     Args:
         failure: A key of `FAILURES`.
+        detail: What else is known, for the log line.
     """
     row = _ROW_OF_FAILURE[failure]
-    return Verdict(row.action, row.reason, row.why, at_once=failure == "disconnected")
+    why = f"{row.why}: {detail}" if detail else row.why
+    return Verdict(row.action, row.reason, why, at_once=failure == "disconnected")
 
 
 DELIVERED = Verdict(Action.DELIVERED, "delivered")
@@ -116,7 +144,13 @@ DELIVERED = Verdict(Action.DELIVERED, "delivered")
 
 def verdict_of_response(response: Response, now: float, secrets: Sequence[str] = ()) -> Verdict:
     """
-    What an answer means, by the table, with the server's wish for a pause and its own words.
+    What an answer means, by the table, with the server's wish for a pause and those of its own
+    words that are in `sendoff.destinations.wording.WORDS`.
+
+    Args:
+        response: The answer.
+        now: Epoch seconds.
+        secrets: Texts that are not shown even if they are such words.
     """
     row = row_of_status(response.status)
     if row.action is Action.DELIVERED:
@@ -155,9 +189,10 @@ def _own_words(body: bytes, secrets: Sequence[str]) -> str:
     except (ValueError, TypeError, KeyError, RecursionError):
         return ""
     text = "; ".join(filter(None, words))
-    for secret in secrets:
+    for secret in sorted(secrets, key=len, reverse=True):  # one may be a part of another
         text = text.replace(secret, "…")
-    return "".join(char if char.isprintable() else " " for char in text[:DETAIL_LENGTH])
+    # Cut first: an answer of 64 KiB need not be read to its end.
+    return in_plain_words(text[:DETAIL_LENGTH])
 
 
 def _retry_after(headers: Mapping[str, str], now: float) -> float | None:

@@ -31,8 +31,9 @@ class Transport(Protocol):
         Cancelling it closes the connection; the vendor may have the request.
 
         Args:
-            request: What to send.
-            sent: To be called when the request is being written, for the throttle's exactness.
+            request: What to send, and through what: `Request.ssl`, `Request.proxy`.
+            sent: To be called when the request's body begins to be written, for the throttle's
+                exactness. A time-out before that counts as not sent.
 
         Raises:
             TransportError: There is no answer.

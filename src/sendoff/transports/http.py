@@ -3,12 +3,14 @@ The real transport, on aiohttp's ClientSession; the only place that uses aiohttp
 
 Importing this module loads aiohttp, which takes 0.4 s; a dispatcher does that when it starts.
 Always holds: no redirect is followed, no cookie kept, no deadline set here but the one for the rest
-of an answer whose status is already known. Failures come in three kinds, told apart in this order:
-not sent, perhaps sent, answered.
+of an answer whose status is already known, and the environment's proxies are not read. A request is
+perhaps sent from the first byte of its body that is written; whatever fails before that is not. No
+error carries one of aiohttp's, whose reprs show headers.
 """
 
 from __future__ import annotations
 
+import os
 import ssl
 from collections.abc import Callable
 
@@ -16,8 +18,9 @@ import aiohttp
 import anyio
 from aiohttp.abc import AbstractStreamWriter
 
-from sendoff.errors import TransportError
+from sendoff.errors import OptionError, TransportError
 from sendoff.events import Request, Response
+from sendoff.transports.resolver import Resolver
 
 __all__ = ["HttpTransport"]
 
@@ -39,25 +42,54 @@ PIECE = 1 << 18
 """Bytes that are written in one go, so that the loop can breathe during a large body."""
 
 
+NO_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=None)
+
+
 class HttpTransport:
     """
-    One ClientSession for the time between `open` and `aclose`.
+    One ClientSession for the time between `open` and `aclose`, or one of your own.
+
+    Args:
+        session: A session that is used as it is, with its connector, headers and cookies, and never
+            closed here. It must belong to the loop in which the dispatcher runs. None makes one.
+
+    Raises:
+        OptionError: The session is something else.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, session: aiohttp.ClientSession | None = None) -> None:
+        if session is not None and not isinstance(session, aiohttp.ClientSession):
+            raise OptionError(
+                f"session must be an aiohttp.ClientSession, not {type(session).__name__}"
+            )
+        self._given = session
+        self._pid = os.getpid()
+        # All mutable state.
         self._session: aiohttp.ClientSession | None = None
+        self._parents: list[aiohttp.ClientSession] = []  # a forked child must not finalize them
+        # Who refused us by an alert after the handshake, and has not answered since.
+        self._refusing: set[tuple[str, ssl.SSLContext | None]] = set()
 
     async def open(self) -> None:
         """
-        Makes the session.
+        Makes the session, if none was given.
         """
+        if self._pid != os.getpid():
+            self._pid = os.getpid()
+            self._parents += [one for one in (self._given, self._session) if one is not None]
+            if self._given is not None:
+                self._session = None  # its connections are the parent's
+                return
+        if self._given is not None:
+            self._session = self._given
+            return
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
                 limit=0,  # the lanes' workers are the limit
                 keepalive_timeout=KEEPALIVE_SECONDS,
                 ttl_dns_cache=60,
+                resolver=Resolver(),
             ),
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),
             cookie_jar=aiohttp.DummyCookieJar(),
             headers={"User-Agent": "sendoff", "Accept-Encoding": "identity"},
         )
@@ -66,29 +98,53 @@ class HttpTransport:
         """
         One POST.
         """
-        if self._session is None:
-            raise TransportError("connect", perhaps_sent=False)
+        session = self._session
+        if session is None or session.closed:
+            failure = "connect" if self._given is None else "session"
+            raise TransportError(failure, perhaps_sent=False)
+        body = _Body(request.body, sent)
+        key = (request.url, request.ssl)
         try:
-            async with self._session.post(
+            async with session.post(
                 request.url,
-                data=_Body(request.body, sent),
+                data=body,
                 headers=request.headers,
                 allow_redirects=False,
+                raise_for_status=False,
+                timeout=NO_TIMEOUT,
+                ssl=request.ssl or True,  # True: the session's own way, which is to verify
+                proxy=request.proxy,
             ) as response:
+                self._refusing.discard(key)
                 return Response(
                     response.status,
                     {name.lower(): value for name, value in response.headers.items()},
                     await _body_of(response),
                 )
         except (aiohttp.ClientError, OSError, ValueError) as exc:
-            raise _translated(exc) from exc
+            failure, detail = _named(exc)
+        except RuntimeError as exc:
+            # Of another loop; or no thread can be started any more.
+            failure = "connect" if self._given is None else "session"
+            detail = type(exc).__name__
+        if body.is_begun:
+            # TLS 1.3 tells a client that its certificate is missing or wrong after the handshake,
+            # and then hangs up: often enough the reset overtakes the alert.
+            if failure == "tls":
+                self._refusing.add(key)
+            elif failure == "disconnected" and key in self._refusing:
+                failure = "tls"
+        elif request.proxy is not None and failure in IN_A_TUNNEL:
+            failure = "proxy"
+        # Out here, so that it does not carry aiohttp's.
+        raise TransportError(failure, perhaps_sent=body.is_begun, detail=detail)
 
     async def aclose(self) -> None:
         """
-        Closes the session and its connections.
+        Closes the session and its connections; one that was given stays open.
         """
-        if self._session is not None:
-            session, self._session = self._session, None
+        session, self._session = self._session, None
+        if session is not None and session is not self._given:
             await session.close()
 
 
@@ -102,6 +158,7 @@ class _Body(aiohttp.Payload):
         super().__init__(body)
         self._body = body
         self._sent = sent
+        self.is_begun = False
 
     @property
     def size(self) -> int:
@@ -116,8 +173,11 @@ class _Body(aiohttp.Payload):
 
     async def write(self, writer: AbstractStreamWriter) -> None:
         body = self._body
-        await writer.write(body[:PIECE])
-        self._sent()
+        self.is_begun = True
+        try:
+            await writer.write(body[:PIECE])
+        finally:
+            self._sent()  # also if it was cut off: a part may have left
         for start in range(PIECE, len(body), PIECE):
             await writer.write(body[start : start + PIECE])
 
@@ -145,19 +205,63 @@ async def _body_of(response: aiohttp.ClientResponse) -> bytes:
     return bytes(pieces)
 
 
-def _translated(exc: Exception) -> TransportError:
+IN_A_TUNNEL = ("disconnected", "bad_answer")
+"""Failures that are the proxy's as long as nothing was written to the vendor."""
+
+REFUSALS = (401, 403, 405, 407)
+"""Answers of a proxy to CONNECT that no later try will change."""
+
+LASTING = (
+    "CERTIFICATE",
+    "UNKNOWN_CA",
+    "VERSION",
+    "PROTOCOL",
+    "HANDSHAKE_FAILURE",
+    "NAME",
+    "CIPHER",
+)
+"""Parts of OpenSSL's names for what no later try will change; the others pass, such as an end."""
+
+
+def _named(exc: Exception) -> tuple[str, str]:
     """
-    Our word for a failure, and whether the vendor may have seen the request.
+    Our word for a failure, and what else may be said of it: words of OpenSSL's and of the system's,
+    never aiohttp's, which may show a URL with credentials.
     """
+    error = _cause(exc)
+    if isinstance(exc, aiohttp.ClientHttpProxyError):
+        refused = exc.status in REFUSALS
+        return ("proxy_refused" if refused else "proxy"), f"it answered {exc.status}"
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return "tls", error.verify_message
+    if isinstance(error, ssl.SSLError):
+        reason = str(error.reason or "")
+        if any(part in reason for part in LASTING):
+            return "tls", reason
+        connecting = isinstance(exc, aiohttp.ClientConnectorError)
+        return ("connect" if connecting else "disconnected"), reason
+    if isinstance(exc, ssl.CertificateError | aiohttp.ServerFingerprintMismatch):
+        return "tls", type(exc).__name__
+    detail = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else ""
     if isinstance(exc, aiohttp.ClientConnectorDNSError):
-        return TransportError("resolve", perhaps_sent=False)
-    if isinstance(exc, aiohttp.ClientConnectorCertificateError | ssl.SSLCertVerificationError):
-        return TransportError("tls", perhaps_sent=False)
+        return "resolve", ""  # the resolver's numbers are no system's
+    if isinstance(exc, aiohttp.ClientProxyConnectionError):
+        return "proxy", detail
     if isinstance(exc, aiohttp.ClientConnectorError | aiohttp.InvalidURL):
-        return TransportError("connect", perhaps_sent=False)
+        return "connect", detail
     if isinstance(exc, aiohttp.ServerTimeoutError):
-        return TransportError("timeout", perhaps_sent=True)
+        return "timeout", ""
     if isinstance(exc, aiohttp.ServerDisconnectedError | OSError):
         # Most often a kept-alive connection that the vendor had just closed.
-        return TransportError("disconnected", perhaps_sent=True)
-    return TransportError("bad_answer", perhaps_sent=True)
+        return "disconnected", detail
+    return "bad_answer", type(exc).__name__
+
+
+def _cause(exc: Exception) -> BaseException:
+    """
+    What aiohttp has wrapped.
+    """
+    inner = getattr(exc, "certificate_error", None) or getattr(exc, "os_error", None)
+    if isinstance(inner, BaseException):
+        return inner
+    return exc.__cause__ if isinstance(exc.__cause__, OSError) else exc
