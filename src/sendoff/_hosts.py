@@ -192,6 +192,8 @@ class Hosts:
 
     def _ended(self, host: Host) -> None:
         with self.lock:
+            for lane in self._lanes:
+                lane.end_flushes()  # of those who asked while this one was ending
             if self._host is host:
                 self._host = None
                 self.loop = self

@@ -94,7 +94,7 @@ class Lifecycle:
         """
         hosts = self.hosts
         while (host := hosts.living()) is not None and host.closing:
-            await _notice(partial(host.close, 0.0), None)  # what closes here closes first
+            await _notice(host.when_over, None)  # what closes here closes first
         with hosts.lock:
             self.set_closed(False)
             host = hosts.here()
@@ -107,13 +107,14 @@ class Lifecycle:
         Waits in a loop until everything accepted before has its fate.
         """
         begun = _begin(timeout)
-        with self.hosts.lock:
-            if not self.hosts.closed:
-                self.hosts.here()
         loop = asyncio.get_running_loop()
         futures = [loop.create_future() for _ in self._lanes]
         with self._settling([_notifier(loop, future) for future in futures]) as targets:
-            if not self.hosts.closed:
+            # Only now: a host that is just ending still ends the waits that began before.
+            with self.hosts.lock:
+                if not (closed := self.hosts.closed):
+                    self.hosts.here()
+            if not closed:
                 with anyio.move_on_after(timeout):
                     for future in futures:
                         await future
@@ -124,12 +125,12 @@ class Lifecycle:
         Waits in a thread until everything accepted before has its fate.
         """
         begun = _begin(timeout)
-        with self.hosts.lock:
-            if not self.hosts.closed:
-                _not_in_loop(self.hosts.in_thread(), "flush")
         events = [threading.Event() for _ in self._lanes]
         with self._settling([event.set for event in events]) as targets:
-            if not self.hosts.closed:
+            with self.hosts.lock:
+                if not (closed := self.hosts.closed):
+                    _not_in_loop(self.hosts.in_thread(), "flush")
+            if not closed:
                 for event in events:
                     left = None if timeout is None else begun + timeout - time.monotonic()
                     event.wait(None if left is None else max(0.0, left))
@@ -161,9 +162,14 @@ class Lifecycle:
         """
         seconds = self._shutdown_timeout if timeout is None else timeout
         begun = _begin(seconds)
-        host = self._closing(self.hosts.here)
-        in_time = host is None or await _notice(partial(host.close, seconds), seconds + GRACE)
-        return self._report(host, begun, in_time=in_time)
+        clock = asyncio.get_running_loop().time
+        end = clock() + seconds
+        while True:
+            host = self._closing(self.hosts.here)
+            left = max(0.0, end - clock())
+            in_time = host is None or await _notice(partial(host.close, left), left + GRACE)
+            if not (in_time and self._missed_by(host)):
+                return self._report(host, begun, in_time=in_time)
 
     def close(self, timeout: float | None) -> Report:
         """
@@ -172,17 +178,30 @@ class Lifecycle:
         seconds = self._shutdown_timeout if timeout is None else timeout
         begun = _begin(seconds)
         _not_in_loop(self.hosts.living(), "aclose")
-        host = self._closing(self.hosts.in_thread)
-        over = threading.Event()
-        if host is not None:
-            host.close(seconds, over.set)
-            over.wait(seconds + GRACE)
-        return self._report(host, begun, in_time=host is None or over.is_set())
+        while True:
+            host = self._closing(self.hosts.in_thread)
+            over = threading.Event()
+            if host is not None:
+                left = max(0.0, begun + seconds - time.monotonic())
+                host.close(left, over.set)
+                over.wait(left + GRACE)
+            in_time = host is None or over.is_set()
+            if not (in_time and self._missed_by(host)):
+                return self._report(host, begun, in_time=in_time)
 
     def _closing(self, host_for: Callable[[], Host]) -> Host | None:
         with self.hosts.lock:
             self.set_closed(True)
             return host_for() if self._pending() else self.hosts.living()
+
+    def _missed_by(self, host: Host | None) -> bool:
+        """
+        Whether a host was past giving up when it was asked to close: what it left is the next
+        one's.
+        """
+        with self.hosts.lock:
+            over = self.hosts.closed and self.hosts.living() is None
+            return host is not None and not host.given_up and over and bool(self._pending())
 
     def _report(self, host: Host | None, begun: float, *, in_time: bool) -> Report:
         left: Mapping[str, int] = {}
