@@ -46,6 +46,12 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def time(self) -> float:
         return self._jumping.now
 
+    def catch_up(self, now: float) -> None:
+        """
+        Another loop has moved the time, which is one for all.
+        """
+        self._jumping.now = max(self._jumping.now, now)
+
 
 def run(main: Coroutine[Any, Any, Any]) -> Any:
     """

@@ -346,8 +346,9 @@ class World:
 
     def look(self, name: str, event_id: str, event: Any) -> None:
         """
-        Equal ids have equal bodies, wherever they are seen.
+        Equal ids have equal bodies, wherever they are seen; Freshpaint's token joins them late.
         """
+        event.get("properties", {}).pop("token", None)
         first = self.vendors[name].seen.setdefault(event_id, event)
         self.life.require(first == event, f"{name}: {event_id} has two bodies")
 
