@@ -25,6 +25,7 @@ from sendoff._narrow import Narrowing
 from sendoff._retry import Backoff, floor_of
 from sendoff._threads import in_thread
 from sendoff._throttle import Throttle
+from sendoff._window import Window
 from sendoff.destinations.base import compressed
 from sendoff.destinations.verdicts import verdict_of_failure
 from sendoff.errors import TransportError
@@ -81,7 +82,7 @@ class Delivery:
         self._tuning = intake.destination.tuning
         self._batcher = batcher
         self._breaker = breaker
-        self._gate = Gate(throttle, breaker, clock)
+        self._gate = Gate(throttle, breaker, Window(self._tuning.workers), clock)
         self._transport = transport
         self._clock = clock
         self._hopeless = hopeless
@@ -107,7 +108,7 @@ class Delivery:
         self._deadline = deadline
         self._closing.set()
         self._breaker.nudge(self._clock())
-        self._gate.pump()
+        self._gate.hurry()
 
     async def bring(self, work: Narrowing) -> None:
         """
@@ -188,6 +189,7 @@ class Delivery:
         if part.started is None:
             part.started = now
         verdict: Verdict | None = None
+        worked: bool | None = None
         perhaps_sent = True
         written = False
 
@@ -213,9 +215,11 @@ class Delivery:
             (self._gate.sent if perhaps_sent else self._gate.unsent)(permit)
             probing = self._breaker.is_probe(permit)
             if verdict is not None:
+                worked = verdict.action not in (Action.HOLD, Action.RETRY)
                 self._tell_breaker(verdict, probing)
             if probing:
                 self._breaker.probe_ended()
+            self._gate.ended(permit, worked=worked)
             if probing or self._breaker.state is not BreakerState.CLOSED:
                 self._gate.pump()
         return verdict
@@ -225,14 +229,21 @@ class Delivery:
         left = self._deadline - now
         if verdict.action is Action.HOLD:
             if breaker.failed(certain=True, probe=probing):
-                breaker.pause(now + self._pauses.hold())
+                self._gate.restart()
+                # The last flush does not wait for somebody to mend a key.
+                ending = self._deadline != math.inf
+                breaker.pause(
+                    now + (self._tuning.retry.hold_interval if ending else self._pauses.hold())
+                )
         elif verdict.action is Action.RETRY:
             floor = floor_of(self._tuning.retry, verdict.retry_after)
             if breaker.failed(certain=floor > 0.0, probe=probing):
+                self._gate.restart()
+                self._pauses.spread()
                 self._down_since = min(self._down_since, now)
                 longest = self._probe_base + (now - self._down_since) / 2
                 breaker.pause(now + min(self._pauses.pause(), longest, left / 2))
-            breaker.pause(now + floor)
+            breaker.pause(now + self._pauses.beyond(floor))
         elif breaker.failures and breaker.succeeded():
             self._pauses = self._new_pauses()
             self._down_since = math.inf
@@ -270,6 +281,8 @@ class Delivery:
             verdict.reason,
             verdict.detail,
             consequence,
+            # Somebody must mend a configuration; an outage passes.
+            level=logging.ERROR if verdict.action is Action.HOLD else logging.WARNING,
         )
 
 

@@ -16,6 +16,7 @@ import os
 import signal
 import sys
 import threading
+from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
 from types import FrameType
@@ -24,10 +25,14 @@ from typing import Protocol
 from sendoff._fork import forget_in_children
 from sendoff._threads import start_daemon
 
-__all__ = ["GRACE", "Leaver", "keep_until_exit", "release"]
+__all__ = ["GRACE", "Leaver", "Left", "keep_until_exit", "listed", "release"]
 
 GRACE = 0.4
 """Seconds beyond its timeout that a close waits for another thread's loop to answer."""
+
+
+Left = Mapping[tuple[str, str], int]
+"""How many events are left, by destination and by where they are."""
 
 
 class Leaver(Protocol):
@@ -45,9 +50,9 @@ class Leaver(Protocol):
         Brings out what it can within these seconds.
         """
 
-    def left(self) -> Mapping[str, str]:
+    def left(self) -> Left:
         """
-        By destination, how many events are left and where they are; empty if none.
+        What is left.
         """
 
 
@@ -167,12 +172,21 @@ def _run(leavers: list[Leaver]) -> None:
 
 
 def _say(leavers: list[Leaver]) -> None:
-    lines = [f"{name} {left}" for leaver in leavers for name, left in leaver.left().items()]
-    if lines and sys.stderr is not None:
+    left: Counter[tuple[str, str]] = Counter()
+    for leaver in leavers:
+        left.update(leaver.left())
+    if left and sys.stderr is not None:
         with suppress(OSError, ValueError):  # closed
             # Not by the logger: whoever reads logs may have gone home.
-            sys.stderr.write(f"sendoff: events are left at the end: {', '.join(lines)}\n")
+            sys.stderr.write(f"sendoff: events are left at the end: {listed(left)}\n")
             sys.stderr.flush()
+
+
+def listed(left: Left) -> str:
+    """
+    What is left, for a line: "datadog 5 (lost), freshpaint 7 (lost)".
+    """
+    return ", ".join(f"{name} {events:,} ({where})" for (name, where), events in left.items())
 
 
 def _on_sigterm(number: int, frame: FrameType | None) -> None:

@@ -1,8 +1,8 @@
 """
-Where workers wait for leave to send: the throttle's permit, and the breaker's.
+Where workers wait for leave to send: the throttle's permit, the breaker's, the window's.
 
-The only thing here beside the two plain steps is a queue of futures and one timer for all of them:
-a worker that waits costs one future, and the workers go in the order in which they came.
+The only thing here beside the three plain steps is a queue of futures and one timer for all of
+them: a worker that waits costs one future, and the workers go in the order in which they came.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ import math
 from collections import deque
 from collections.abc import Callable
 
-from sendoff._breaker import Breaker
+from sendoff._breaker import Breaker, BreakerState
 from sendoff._throttle import Throttle
+from sendoff._window import Window
 
 __all__ = ["Gate"]
 
@@ -25,19 +26,26 @@ class Gate:
     Args:
         throttle: The lane's limit, or None.
         breaker: The lane's breaker.
+        window: How many requests may be under way.
         clock: Seconds of a monotonic clock.
     """
 
     def __init__(
-        self, throttle: Throttle | None, breaker: Breaker, clock: Callable[[], float]
+        self,
+        throttle: Throttle | None,
+        breaker: Breaker,
+        window: Window,
+        clock: Callable[[], float],
     ) -> None:
         self._throttle = throttle
         self._breaker = breaker
+        self._window = window
         self._clock = clock
         self._loop = asyncio.get_running_loop()
         # All mutable state.
         self._waiting: deque[asyncio.Future[int]] = deque()
         self._timer: asyncio.TimerHandle | None = None
+        self._crowded = False  # whether the first in the queue waits for the window
         self._permits = 0  # given so far where there is no limit
 
     async def enter(self) -> int:
@@ -47,7 +55,7 @@ class Gate:
         Cancelling it loses nothing: a permit that was just granted goes back.
 
         Returns:
-            The permit, to be given to `sent` or `unsent`.
+            The permit, to be given to `sent` or `unsent`, and to `ended`.
         """
         if not self._waiting:
             permit, wait = self._try()
@@ -60,9 +68,11 @@ class Gate:
             return await future
         except asyncio.CancelledError:
             if future.done() and not future.cancelled():
-                self.unsent(future.result())
-                if self._breaker.is_probe(future.result()):
+                permit = future.result()
+                self.unsent(permit)
+                if self._breaker.is_probe(permit):
                     self._breaker.probe_ended()
+                self._window.ended(permit, self._clock(), worked=None)
             self.pump()
             raise
 
@@ -84,6 +94,31 @@ class Gate:
             if self._waiting and self._timer is None:
                 self.pump()
 
+    def ended(self, permit: int, *, worked: bool | None) -> None:
+        """
+        Notes that a permit's request is no longer under way; the breaker knows of it already.
+
+        Args:
+            permit: The permit.
+            worked: Whether the vendor answered as one that works; None if it was cut off.
+        """
+        self._window.ended(permit, self._clock(), worked=worked)
+        if self._waiting and self._crowded:
+            self.pump()
+
+    def restart(self) -> None:
+        """
+        Lets few go at first: an outage has begun.
+        """
+        self._window.restart()
+
+    def hurry(self) -> None:
+        """
+        The last flush: one success is enough to let everybody go.
+        """
+        self._window.hurry()
+        self.pump()
+
     def pump(self) -> None:
         """
         Lets go whoever may; to be called when the breaker has changed.
@@ -103,9 +138,15 @@ class Gate:
 
     def _try(self) -> tuple[int, float]:
         now = self._clock()
+        self._crowded = False
         wait = self._breaker.wait(now)
         if wait > 0.0:
             return -1, wait
+        if self._breaker.state is BreakerState.CLOSED:  # a probe is alone and needs no room
+            wait = self._window.wait(now)
+            if wait > 0.0:
+                self._crowded = True
+                return -1, wait
         if self._throttle is None:
             permit = self._permits = self._permits + 1
         else:
@@ -113,6 +154,7 @@ class Gate:
             if permit < 0:
                 return -1, self._throttle.wait(now)
         self._breaker.enter(permit)
+        self._window.enter(permit, now)
         return permit, 0.0
 
     def _arm(self, wait: float) -> None:

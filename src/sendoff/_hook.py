@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 
 from sendoff.events import DroppedEvent, DropReason
+from sendoff.observers import LogDamper
 
 __all__ = ["DropHook", "OnDrop"]
 
@@ -35,17 +37,25 @@ class DropHook:
     Args:
         callback: The user's.
         ring: Called from any thread when there is something new.
+        clock: Seconds of a monotonic clock, for the log.
     """
 
-    def __init__(self, callback: OnDrop, ring: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        callback: OnDrop,
+        ring: Callable[[], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._callback = callback
         self._ring = ring
+        self._clock = clock
         # All mutable state, changed under the lock.
         self._lock = threading.RLock()
         self._backlog: deque[tuple[DropReason, DroppedEvent]] = deque()
         self._bytes = 0
         self._rung = False  # since the last `deliver`
-        self.missed = 0  # given up, but not shown to the callback, since the last `deliver`
+        self._damper = LogDamper()
+        self.missed = 0  # given up, but not shown to the callback, since the last line that says so
         self.failures = 0  # exceptions of the callback's
 
     def offer(self, reason: DropReason, event: DroppedEvent) -> None:
@@ -72,8 +82,11 @@ class DropHook:
                 backlog, self._backlog = self._backlog, deque()
                 self._bytes = 0
                 self._rung = False
-                missed, self.missed = self.missed, 0
-            if missed:
+                missed = self.missed
+                said = missed > 0 and self._damper.admit("missed", self._clock()) is not None
+                if said:
+                    self.missed = 0
+            if said:
                 logger.warning(
                     "on_drop was too slow: %d dropped events were not shown to it", missed
                 )

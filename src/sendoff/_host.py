@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from sendoff._hook import DropHook
     from sendoff._lane import Lane, Spawn
+    from sendoff._log import Log
     from sendoff.transports.base import Transport
 
 __all__ = ["Host"]
@@ -48,6 +49,7 @@ class Host:
         lanes: All lanes of the dispatcher.
         transport: What they send with; None for HTTP.
         hook: The way to `on_drop`, if it is set.
+        log: The dispatcher's lines.
         loop: Where; this thread's running one, or one that runs nowhere yet.
         shutdown_timeout: Seconds for the last flush of a loop that ends without `aclose`.
         ended: Called in the loop when it is over; before those who wait for that are told.
@@ -58,6 +60,7 @@ class Host:
         lanes: Sequence[Lane],
         transport: Transport | None,
         hook: DropHook | None,
+        log: Log,
         *,
         loop: asyncio.AbstractEventLoop,
         shutdown_timeout: float,
@@ -67,6 +70,7 @@ class Host:
         self._lanes = lanes
         self._transport = transport
         self._hook = hook
+        self._log = log
         self._shutdown_timeout = shutdown_timeout
         self._ended = ended
         # uvloop's own clock stands still within one turn of the loop and counts milliseconds: too
@@ -170,7 +174,12 @@ class Host:
             raise
         except Exception as exc:  # noqa: BLE001 a transport is somebody's code; nobody awaits this task
             self.failed = True
-            logger.error("sending has stopped: %s; calls start it again", type(exc).__name__)
+            self._log.fault(
+                "stopped",
+                "sending has stopped: %s; calls start it again",
+                type(exc).__name__,
+                level=logging.ERROR,
+            )
         finally:
             await self._finish()
 

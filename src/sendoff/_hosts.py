@@ -25,6 +25,7 @@ from sendoff._threads import in_thread, start_daemon, under_gevent
 if TYPE_CHECKING:
     from sendoff._hook import DropHook
     from sendoff._lane import Lane
+    from sendoff._log import Log
     from sendoff.transports.base import Transport
 
 __all__ = ["Hosts", "running_loop"]
@@ -34,8 +35,6 @@ MAX_REST = 60.0
 Seconds, at most, before a call starts another host in place of one that stopped by an error: two
 after the first, then twice as many each time.
 """
-
-logger = logging.getLogger("sendoff")
 
 running_loop = (
     asyncio._get_running_loop
@@ -51,6 +50,7 @@ class Hosts:
         lanes: All its lanes.
         transport: What they send with; None for HTTP.
         hook: The way to `on_drop`, if it is set.
+        log: The dispatcher's lines.
         blocking: Whether to run in a thread, and not in the caller's loop.
         handle_sigterm: Whether SIGTERM flushes, if nobody else handles it.
         shutdown_timeout: Seconds for the last flush of a loop that ends without `aclose`.
@@ -63,6 +63,7 @@ class Hosts:
         lanes: Sequence[Lane],
         transport: Transport | None,
         hook: DropHook | None,
+        log: Log,
         *,
         blocking: bool,
         handle_sigterm: bool,
@@ -73,6 +74,7 @@ class Hosts:
         self._lanes = lanes
         self._transport = transport
         self._hook = hook
+        self._log = log
         self._blocking = blocking
         self._handle_sigterm = handle_sigterm
         self._shutdown_timeout = shutdown_timeout
@@ -112,8 +114,10 @@ class Hosts:
                 self._keep()
                 self.loop = None  # further calls without a loop need not ask again
                 if under_gevent():
-                    logger.error(
-                        "gevent leaves no loop to send from: events wait for the end"
+                    self._log.fault(
+                        "gevent",
+                        "gevent leaves no loop to send from: events wait for the end",
+                        level=logging.ERROR,
                     )
             elif self._left_loop is None or self._left_loop() is not loop:
                 # A loop that is being torn down would never run what is started now.
@@ -178,6 +182,7 @@ class Hosts:
             self._lanes,
             self._transport,
             self._hook,
+            self._log,
             loop=loop,
             shutdown_timeout=self._shutdown_timeout,
             ended=self._ended,

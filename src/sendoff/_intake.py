@@ -12,17 +12,18 @@ from __future__ import annotations
 import logging
 import math
 import threading
-import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from sendoff._encode import Encoder
 from sendoff._ledger import Ledger
+from sendoff._log import Log, type_name
 from sendoff._queue import EventQueue, Evicted
 from sendoff.destinations.base import Destination
+from sendoff.destinations.checks import object_of
 from sendoff.errors import EventRejected
 from sendoff.events import DroppedEvent, DropReason, Event
-from sendoff.observers import DestinationStats, LogDamper
+from sendoff.observers import DestinationStats
 
 if TYPE_CHECKING:
     import asyncio
@@ -35,8 +36,6 @@ __all__ = ["Intake"]
 
 NEVER = math.inf
 
-logger = logging.getLogger("sendoff")
-
 
 class Intake:
     """
@@ -48,6 +47,7 @@ class Intake:
         max_bytes: Most bytes held.
         overflow: Which event goes when a new one does not fit.
         hook: Where given-up events go, if the user wants to see them.
+        log: The dispatcher's lines.
     """
 
     def __init__(
@@ -58,12 +58,14 @@ class Intake:
         max_bytes: int,
         overflow: Overflow,
         hook: DropHook | None,
+        log: Log,
     ) -> None:
         self.name = destination.name
         self.destination = destination
         self._encode = destination.encode
         self._max_event = min(destination.tuning.max_batch_bytes, max_bytes)
         self._hook = hook
+        self._log = log
         # All mutable state, changed under the lock.
         self.lock = threading.RLock()
         self.queue = EventQueue(max_events=max_events, max_bytes=max_bytes, overflow=overflow)
@@ -73,7 +75,6 @@ class Intake:
         self.ring_bytes: float = NEVER
         self._encoder = Encoder()
         self._dumps = self._encoder.dumps
-        self._damper = LogDamper()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._rung: Callable[[], None] = _nobody
 
@@ -92,9 +93,18 @@ class Intake:
             self.reject(exc.reason, exc.detail)
             return False
         except Exception as exc:  # noqa: BLE001 a destination is somebody's code, a mapping anybody's
-            self.reject("unencodable", type(exc).__name__)
+            self.reject("unencodable", type_name(exc))
             return False
         return body is not None and self._accept(body, event.id)
+
+    def recognizes(self, payload: Mapping[str, Any]) -> bool:
+        """
+        Whether a vendor's own body has this destination's shape. Never raises.
+        """
+        try:
+            return isinstance(payload, Mapping) and self.destination.recognizes(payload)
+        except Exception:  # noqa: BLE001 a mapping is anybody's code
+            return False
 
     def submit_payload(self, payload: Mapping[str, Any], event_id: str, now: float) -> str | None:
         """
@@ -104,14 +114,16 @@ class Intake:
             The event's id, or None if it was not accepted.
         """
         try:
+            if payload is None:
+                raise EventRejected("invalid_payload", "a mapping is needed, not NoneType")
             body, event_id = self.destination.encode_payload(
-                payload, event_id=event_id, time=now, dumps=self._dumps
+                object_of("payload", payload), event_id=event_id, time=now, dumps=self._dumps
             )
         except EventRejected as exc:
             self.reject(exc.reason, exc.detail)
             return None
         except Exception as exc:  # noqa: BLE001 as above
-            self.reject("unencodable", type(exc).__name__)
+            self.reject("unencodable", type_name(exc))
             return None
         return event_id if self._accept(body, event_id) else None
 
@@ -153,11 +165,18 @@ class Intake:
 
     def reject(self, reason: str, detail: str) -> None:
         """
-        Counts an event that was not taken, and says so once a minute for each reason.
+        Counts an event that was not taken, and says so: once a minute for each reason, a few
+        reasons a minute.
         """
         with self.lock:
             self.ledger.rejections[reason] += 1
-        self.log(f"rejected {reason}", "%s: an event was rejected, %s: %s", reason, detail)
+        self._log.call(
+            f"{self.name} {reason}",
+            "%s: an event was rejected, %s: %s",
+            self.name,
+            reason,
+            detail,
+        )
 
     def set_closed(self, closed: bool) -> None:
         """
@@ -201,18 +220,11 @@ class Intake:
         with self.lock:
             return self.ledger.snapshot(self.queue, marked_fields=self._encoder.marked, state=state)
 
-    def log(self, kind: str, message: str, *args: object) -> None:
+    def log(self, kind: str, message: str, *args: object, level: int = logging.WARNING) -> None:
         """
         Writes a line, at most one of a kind in a minute; its first argument is this lane's name.
         """
-        with self.lock:
-            held_back = self._damper.admit(kind, time.monotonic())
-        if held_back is None:
-            return
-        if held_back:
-            message += " (%d more like it since the last such line)"
-            args += (held_back,)
-        logger.warning(message, self.name, *args)
+        self._log.fault(f"{self.name} {kind}", message, self.name, *args, level=level)
 
     def _offer(self, reason: DropReason, body: bytes, event_id: str) -> None:
         if self._hook is not None:

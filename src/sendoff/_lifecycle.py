@@ -8,7 +8,6 @@ closes second waits with the first; what is left is named.
 from __future__ import annotations
 
 import asyncio
-import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from sendoff._exit import GRACE, release
+from sendoff._exit import GRACE, Left, listed, release
 from sendoff._hosts import Hosts, running_loop
 from sendoff._threads import in_thread
 from sendoff.observers import Report
@@ -29,11 +28,10 @@ if TYPE_CHECKING:
     from sendoff._hook import DropHook
     from sendoff._host import Host
     from sendoff._lane import Lane
+    from sendoff._log import Log
     from sendoff.transports.base import Transport
 
 __all__ = ["Lifecycle"]
-
-logger = logging.getLogger("sendoff")
 
 
 class Lifecycle:
@@ -44,6 +42,7 @@ class Lifecycle:
         lanes: All its lanes.
         transport: What they send with; None for HTTP.
         hook: The way to `on_drop`, if it is set.
+        log: The dispatcher's lines.
         blocking: Whether to send from a thread, and not from the caller's loop.
         handle_sigterm: Whether a SIGTERM that nobody handles flushes.
         shutdown_timeout: Seconds for the last flush.
@@ -55,6 +54,7 @@ class Lifecycle:
         lanes: Sequence[Lane],
         transport: Transport | None,
         hook: DropHook | None,
+        log: Log,
         *,
         blocking: bool,
         handle_sigterm: bool,
@@ -63,6 +63,7 @@ class Lifecycle:
     ) -> None:
         self._lanes = lanes
         self._hook = hook
+        self._log = log
         self._shutdown_timeout = shutdown_timeout
         self._where = where
         self.hosts = Hosts(
@@ -70,6 +71,7 @@ class Lifecycle:
             lanes,
             transport,
             hook,
+            log,
             blocking=blocking,
             handle_sigterm=handle_sigterm,
             shutdown_timeout=shutdown_timeout,
@@ -216,8 +218,7 @@ class Lifecycle:
 
     def _gave_up(self, left: Mapping[str, int]) -> None:
         if not self._leaving:
-            said = ", ".join(f"{name} {events}" for name, events in self._said(left).items())
-            logger.warning("events are left at the end: %s", said)
+            self._log.last("events are left at the end: %s", listed(self._located(left)))
 
     # --- the end of the process, as `_exit` asks for it -------------------------------------------
 
@@ -245,14 +246,14 @@ class Lifecycle:
         else:
             self._left = dict((await self.aclose(seconds)).left)
 
-    def left(self) -> Mapping[str, str]:
+    def left(self) -> Left:
         """
-        By destination, how many events the last flush left and where they are.
+        What the last flush left.
         """
-        return self._said(self._pending() if self._left is None else self._left)
+        return self._located(self._pending() if self._left is None else self._left)
 
-    def _said(self, left: Mapping[str, int]) -> Mapping[str, str]:
-        return {name: f"{events:,} ({self._where})" for name, events in left.items()}
+    def _located(self, left: Mapping[str, int]) -> Left:
+        return {(name, self._where): events for name, events in left.items()}
 
 
 def _begin(timeout: float | None) -> float:

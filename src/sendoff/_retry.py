@@ -17,6 +17,18 @@ from sendoff.options import Retry
 
 __all__ = ["Backoff", "floor_of"]
 
+HOLD_FIRST = 1.0
+"""
+Seconds of the first pause of a held lane, as its ceiling: a key that was wrong for a moment costs a
+moment. Further ones double, up to `Retry.hold_interval`.
+"""
+
+LATENESS = 0.1
+"""
+How much later than a server's wish a lane comes back at most, as a share of it: clients that were
+told the same are not to come back at once.
+"""
+
 Jitter = Callable[[float], float]
 """From a ceiling in seconds to a wait between 0 and it."""
 
@@ -35,8 +47,12 @@ class Backoff:
         self._jitter = jitter
         # All mutable state.
         self._failures = 0
+        self._late = 0.0  # between 0 and `LATENESS`
         self._ceilings = backoff.expo(base=2, factor=retry.base, max_value=retry.cap)
-        next(self._ceilings)  # the first value is None, by `backoff`'s protocol
+        self._holds = backoff.expo(base=2, factor=HOLD_FIRST, max_value=retry.hold_interval)
+        # The first value is None, by `backoff`'s protocol.
+        next(self._ceilings)
+        next(self._holds)
 
     def pause(self) -> float:
         """
@@ -46,11 +62,24 @@ class Backoff:
 
     def hold(self) -> float:
         """
-        The wait before a slow probe: between half of `Retry.hold_interval` and all of it, in
-        seconds.
+        The next wait before a slow probe, in seconds: between half of a ceiling and all of it. The
+        ceiling doubles, up to `Retry.hold_interval`.
         """
-        half = self._retry.hold_interval / 2
+        half = next(self._holds) / 2
         return half + self._jitter(half)
+
+    def spread(self) -> None:
+        """
+        Draws anew how late `beyond` is; to be called once for each pause, as the latest of a
+        hundred draws would be the same for everybody.
+        """
+        self._late = self._jitter(LATENESS)
+
+    def beyond(self, floor: float) -> float:
+        """
+        A server's wish and a little more, in seconds.
+        """
+        return floor * (1.0 + self._late)
 
     def next_wait(
         self, started: float, now: float, *, retry_after: float | None = None, at_once: bool = False

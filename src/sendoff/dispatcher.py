@@ -9,11 +9,11 @@ loop starts the sending there.
 
 from __future__ import annotations
 
-import logging
 import time as clock
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from ipaddress import IPv4Address, IPv6Address
+from itertools import islice
 from types import MappingProxyType, TracebackType
 from typing import Any, Self
 from uuid import UUID
@@ -25,12 +25,13 @@ from sendoff._hosts import running_loop
 from sendoff._intake import Intake
 from sendoff._lane import Lane
 from sendoff._lifecycle import Lifecycle
+from sendoff._log import Log, type_name
 from sendoff._threads import under_gevent
 from sendoff.destinations.base import Destination
 from sendoff.destinations.checks import insert_id_of
 from sendoff.errors import EventRejected, OptionError
 from sendoff.events import Event
-from sendoff.observers import LogDamper, Report, Stats
+from sendoff.observers import Report, Stats
 from sendoff.options import (
     MAX_QUEUE_BYTES,
     MAX_QUEUE_EVENTS,
@@ -44,7 +45,8 @@ from sendoff.transports.base import Transport
 
 __all__ = ["Dispatcher"]
 
-logger = logging.getLogger("sendoff")
+MAX_NAMES = 1_000
+"""Names in a call's `to` that are looked at."""
 
 
 class Dispatcher:
@@ -123,7 +125,7 @@ class Dispatcher:
         forget_in_children(self)
 
     def _begin(self, *, closed: bool) -> None:
-        self._damper = LogDamper()
+        self._log = Log()
         self._hook = None if self._on_drop is None else DropHook(self._on_drop, self._ring_hook)
         self._intakes = tuple(
             Intake(
@@ -132,6 +134,7 @@ class Dispatcher:
                 max_bytes=self._max_bytes,
                 overflow=self._overflow,
                 hook=self._hook,
+                log=self._log,
             )
             for destination in self._destinations
         )
@@ -140,6 +143,7 @@ class Dispatcher:
             self._lanes,
             self._transport,
             self._hook,
+            self._log,
             blocking=self._blocking,
             handle_sigterm=self._handle_sigterm,
             shutdown_timeout=self._shutdown_timeout,
@@ -188,6 +192,10 @@ class Dispatcher:
     ) -> str | None:
         """
         Gives an event to every destination, and goes on. Never awaits, blocks or raises.
+
+        What your own objects raise costs the field or the event, counted. Only what is no
+        `Exception`, such as `KeyboardInterrupt`, passes through; no fate is counted then where it
+        came up.
 
         Args:
             event: The event's name.
@@ -285,22 +293,12 @@ class Dispatcher:
         """
         try:
             intakes = self._intakes if to is None else self._named(to)
-            given: object = payload
-            if not isinstance(given, Mapping):
-                for intake in intakes:
-                    intake.reject(
-                        "invalid_payload", f"a mapping is needed, not {type(given).__name__}"
-                    )
-                return None
             if to is None:
                 # A body in no known shape is everybody's to reject: better counted twice than not
                 # at all.
-                intakes = (
-                    tuple(intake for intake in intakes if intake.destination.recognizes(given))
-                    or intakes
-                )
+                intakes = tuple(one for one in intakes if one.recognizes(payload)) or intakes
             event_id, now = new_id(), clock.time()
-            taken = [intake.submit_payload(given, event_id, now) for intake in intakes]
+            taken = [intake.submit_payload(payload, event_id, now) for intake in intakes]
             if running_loop() is not self._hosts.loop:
                 self._hosts.elsewhere()
             return next((own for own in taken if own is not None), None)
@@ -325,26 +323,28 @@ class Dispatcher:
         try:
             return insert_id_of(insert_id)
         except EventRejected as exc:
+            reason, detail = exc.reason, exc.detail
+        except Exception as exc:  # noqa: BLE001 an id may be anything
+            reason, detail = "unencodable", type_name(exc)
+        try:
             for intake in self._intakes if to is None else self._named(to):
-                intake.reject(exc.reason, exc.detail)
-        except Exception as exc:  # noqa: BLE001 as above: `to` may be anything
+                intake.reject(reason, detail)
+        except Exception as exc:  # noqa: BLE001 and so may `to`
             self._contain(exc)
         return None
 
     def _named(self, to: str | Iterable[str]) -> tuple[Intake, ...]:
-        names = {to} if isinstance(to, str) else set(to)
+        # No more than could be meant: an iterator may have no end.
+        names = {to} if isinstance(to, str) else set(islice(to, MAX_NAMES))
         if not names.issubset(self._names):
             self._warn("unknown destination", "`to` names no destination of this dispatcher")
         return tuple(intake for intake in self._intakes if intake.name in names)
 
     def _contain(self, exc: Exception) -> None:
-        self._warn("internal", "an event was lost to an internal error, %s", type(exc).__name__)
+        self._warn("internal", "an event was lost to an internal error, %s", type_name(exc))
 
     def _warn(self, kind: str, message: str, *args: object) -> None:
-        with self._hosts.lock:
-            held_back = self._damper.admit(kind, clock.monotonic())
-        if held_back is not None:
-            logger.warning(message, *args)
+        self._log.call(kind, message, *args)
 
     # --- lifecycle --------------------------------------------------------------------------------
 

@@ -7,6 +7,8 @@ itself.
 
 from __future__ import annotations
 
+import math
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -14,6 +16,9 @@ __all__ = ["DestinationStats", "Report", "Stats"]
 
 LOG_INTERVAL = 60.0
 """Seconds in which one kind of log line is written once."""
+
+MAX_KINDS = 64
+"""Kinds of log lines that are told apart: a destination of somebody's may make up reasons."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,12 +109,21 @@ class Report:
 
 class LogDamper:
     """
-    Lets one log line of a kind through a minute and counts those it holds back.
+    Lets one log line of a kind through in an interval, and at most a few in all; counts those it
+    holds back.
+
+    Args:
+        interval: Seconds between two lines of a kind. If there are more kinds than `most`, they
+            take turns, so it is longer.
+        most: Lines of any kind in one interval.
     """
 
-    def __init__(self, interval: float = LOG_INTERVAL) -> None:
+    def __init__(self, interval: float = LOG_INTERVAL, most: float = math.inf) -> None:
         self._interval = interval
-        # All mutable state: kind -> (when a line was let through, lines held back since).
+        self._most = most
+        # All mutable state.
+        self._lines: deque[float] = deque()  # when lines were let through in the last interval
+        # kind -> (when a line was let through, lines held back since).
         self._kinds: dict[str, tuple[float, int]] = {}
 
     def admit(self, kind: str, now: float) -> int | None:
@@ -126,9 +140,20 @@ class LogDamper:
         Returns:
             None to stay silent, otherwise the number of lines held back since the last one.
         """
-        last = self._kinds.get(kind)
-        if last is not None and now - last[0] < self._interval:
-            self._kinds[kind] = (last[0], last[1] + 1)
+        last, held_back = self._kinds.get(kind, (-math.inf, 0))
+        # The first test is the one that thousands a second fail.
+        if now - last < self._interval or not self._has_room(last, now):
+            if kind not in self._kinds and len(self._kinds) >= MAX_KINDS:
+                return None
+            self._kinds[kind] = (last, held_back + 1)
             return None
         self._kinds[kind] = (now, 0)
-        return 0 if last is None else last[1]
+        self._lines.append(now)
+        return held_back
+
+    def _has_room(self, last: float, now: float) -> bool:
+        if now - last < self._interval * len(self._kinds) / self._most:
+            return False  # else the most frequent kinds would take every place
+        while self._lines and now - self._lines[0] >= self._interval:
+            self._lines.popleft()
+        return len(self._lines) < self._most

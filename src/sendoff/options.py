@@ -71,7 +71,8 @@ for a day.
 
 HOLD_INTERVAL = 30.0
 """
-Seconds between probes of a lane that is held by a fault of configuration, such as a wrong key.
+Seconds between probes of a lane that is held by a fault of configuration, such as a wrong key. The
+first probes come sooner.
 """
 
 
@@ -251,8 +252,8 @@ class Retry:
         max_elapsed: Seconds from a batch's first try after which it is not tried again.
         max_retry_after: Seconds to which a server's ``Retry-After`` or ``X-RateLimit-Reset`` is
             cut.
-        hold_interval: Seconds between probes while a fault of configuration (401, 403, a wrong URL)
-            holds the lane.
+        hold_interval: Most seconds between probes while a fault of configuration (401, 403, a wrong
+            URL) holds the lane. The first pause lasts 0.5 to 1 s, every further one twice as long.
 
     Raises:
         OptionError: A value is outside its limits.

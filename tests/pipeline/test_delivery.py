@@ -223,7 +223,7 @@ def test_total_time_is_bounded_before_sleeping() -> None:
             fill(d, 1)
             assert await d.flush()
             assert fates(d, "freshpaint") == {"dropped": {"expired": 1}}
-            assert 40 <= now() < 41
+            assert 40 <= now() < 44.5
 
     run(main())
     assert len(vendors.requests) == 2
@@ -232,24 +232,27 @@ def test_total_time_is_bounded_before_sleeping() -> None:
 @pytest.mark.parametrize(
     ("headers", "least", "most"),
     [
-        ({"retry-after": "7"}, 7, 7.6),
-        ({"retry-after": "100000"}, 30, 30.6),
+        ({"retry-after": "7"}, 7, 8.3),
+        ({"retry-after": "100000"}, 30, 33.6),
         (
             {
                 "retry-after": "Sun, 06 Nov 1994 08:49:47 GMT",
                 "date": "Sun, 06 Nov 1994 08:49:37 GMT",
             },
             10,
-            10.6,
+            11.6,
         ),
-        ({"x-ratelimit-reset": "9"}, 9, 9.6),
+        ({"x-ratelimit-reset": "9"}, 9, 10.5),
         ({"retry-after": "nonsense"}, 0, 0.6),
     ],
 )
 def test_the_servers_wish_is_a_capped_floor(
     headers: dict[str, str], least: float, most: float
 ) -> None:
-    """`Retry-After` in seconds or as a date, `X-RateLimit-Reset`; cut to `max_retry_after`."""
+    """`Retry-After` in seconds or as a date, `X-RateLimit-Reset`; cut to `max_retry_after`.
+
+    Beyond it a lane waits up to a tenth more, and its own pause.
+    """
     answers = iter([Response(429, headers)])
     vendors = Vendors(lambda request, events: next(answers, 202))
 
@@ -485,7 +488,10 @@ def fullest_second(times: list[float]) -> int:
 
 @pytest.mark.parametrize("latency", [0.0, 0.02, 0.7])
 def test_the_limit_holds_over_every_sliding_second_and_is_used(latency: float) -> None:
-    """At 100/s no second holds more than 100 requests, and at least 97 % of the budget is used."""
+    """At 100/s no second holds more than 100 requests, and at least 97 % of the budget is used.
+
+    It is used once the window is open, which 200 events see to.
+    """
 
     async def answer() -> int:
         await asyncio.sleep(latency)
@@ -495,13 +501,13 @@ def test_the_limit_holds_over_every_sliding_second_and_is_used(latency: float) -
 
     async def main() -> None:
         async with dispatcher(vendors, freshpaint(rate_limit=100)) as d:
-            fill(d, 1_000)
+            fill(d, 1_200)
             assert await d.flush()
 
     run(main())
-    assert len(vendors.times) == 1_000
+    assert len(vendors.times) == 1_200
     assert fullest_second(vendors.times) <= 100
-    assert 1_000 / (100 * (vendors.times[-1] - vendors.times[0])) >= 0.97
+    assert 1_000 / (100 * (vendors.times[-1] - vendors.times[200])) >= 0.97
 
 
 def test_retries_count_against_the_limit() -> None:

@@ -17,7 +17,7 @@ import sendoff
 
 ROOT = Path(sendoff.__file__).parent
 VALUES = {"events", "options", "errors"}
-STEPS = {"_queue", "_batcher", "_narrow", "_throttle", "_breaker", "_retry"}
+STEPS = {"_queue", "_batcher", "_narrow", "_throttle", "_breaker", "_window", "_retry"}
 STEP_MAY = VALUES | {"_queue", "_batcher"}  # a batcher takes from a queue, narrowing halves a batch
 PUBLIC_USERS = ("cli", "__main__", "demo", "sink", "integrations", "metrics", "testing")
 
@@ -83,6 +83,7 @@ def test_steps_import_only_values_and_the_steps_before_them() -> None:
         ("sendoff._exit", {"_hosts", "_lifecycle"}),
         ("sendoff._throttle", {"_lane", "_delivery", "_gate"}),
         ("sendoff._retry", {"_delivery"}),
+        ("sendoff._window", {"_delivery", "_gate"}),
         ("sendoff._queue", {"_batcher", "_intake", "_ledger"}),
         ("sendoff._batcher", {"_narrow", "_lane", "_delivery", "_intake"}),
     ],

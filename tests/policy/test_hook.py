@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections import deque
 
@@ -114,8 +115,9 @@ def test_a_slow_callback_costs_bounded_memory(hook, seen, caplog):
     assert caplog.messages == ["on_drop was too slow: 5 dropped events were not shown to it"]
 
 
-def test_large_events_are_bounded_by_their_bytes(hook, seen):
+def test_large_events_are_bounded_by_their_bytes(seen):
     """16 MiB of bodies, also over many rounds; an event that does not fit lets a smaller one by."""
+    hook = DropHook(seen, seen.ring, itertools.count(0, 60).__next__)
     half = bytes(MAX_BACKLOG_BYTES // 2)
     for _ in range(3):
         for number in range(3):
@@ -152,3 +154,16 @@ def test_a_callback_that_raises_is_contained(caplog):
 def test_a_dropped_event_hides_its_body():
     """It holds the caller's data, and often a token."""
     assert repr(dropped(1, b"s3cret")) == "DroppedEvent(id='id-1', destination='datadog')"
+
+
+def test_a_slow_callback_is_one_line_a_minute(seen, caplog):
+    """What was not shown is added up until the next line."""
+    clock = {"now": 0.0}
+    hook = DropHook(seen, seen.ring, lambda: clock["now"])
+    for clock["now"] in (0.0, 1.0, 2.0, 61.0):
+        for number in range(MAX_BACKLOG + 5):
+            hook.offer(OVERFLOW, dropped(number))
+        hook.deliver()
+    assert caplog.messages == [
+        f"on_drop was too slow: {count} dropped events were not shown to it" for count in (5, 15)
+    ]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sendoff import DestinationStats, DropReason, Report
 from sendoff._ledger import Ledger
 from sendoff._queue import EventQueue
-from sendoff.observers import LOG_INTERVAL, LogDamper
+from sendoff.observers import LOG_INTERVAL, MAX_KINDS, LogDamper
 
 QUICK = settings(derandomize=True, deadline=None, max_examples=150)
 COUNT = st.integers(0, 10**9)
@@ -162,3 +162,39 @@ def test_a_total_outage_is_a_few_lines():
         if damper.admit(kind, tick / 1_000) is not None
     ]
     assert len(lines) == 4
+
+
+def test_all_kinds_together_have_a_bound():
+    """Ten kinds at once: three lines in any minute, whatever comes first."""
+    damper = LogDamper(most=3)
+    written = [
+        now
+        for now in range(600)
+        for kind in range(10)
+        if damper.admit(f"kind {kind}", float(now)) is not None
+    ]
+    assert len(written) == 30
+    assert all(later - earlier >= 60 for earlier, later in zip(written, written[3:], strict=False))
+
+
+def test_kinds_beyond_the_bound_take_turns():
+    """No kind is silenced for ever by more frequent ones."""
+    damper = LogDamper(most=3)
+    said = set()
+    for tick in range(6_000):
+        for kind in range(10):
+            # The last ones ask a hundred times less often.
+            rare = kind >= 7
+            if (not rare or tick % 100 == 0) and damper.admit(
+                f"kind {kind}", tick / 10
+            ) is not None:
+                said.add(kind)
+    assert said == set(range(10))
+
+
+def test_made_up_kinds_take_no_memory():
+    """A destination may make up a reason for every event: what is kept is bounded."""
+    damper = LogDamper(most=3)
+    for number in range(10_000):
+        damper.admit(f"kind {number}", number / 1_000)
+    assert len(damper._kinds) <= MAX_KINDS

@@ -103,10 +103,27 @@ def test_at_once_does_not_overrule_the_server():
     assert Backoff(Retry(), none).next_wait(0.0, 0.0, retry_after=2.0, at_once=True) == 2.0
 
 
-@pytest.mark.parametrize(("jitter", "wait"), [(none, 15.0), (full, 30.0)])
-def test_a_slow_probe_waits_at_least_half_of_its_interval(jitter, wait):
-    """A lane held by a wrong key asks rarely, and many processes do not ask together."""
-    assert Backoff(Retry(hold_interval=30.0), jitter).hold() == wait
+@pytest.mark.parametrize(
+    ("jitter", "waits"),
+    [(none, [0.5, 1, 2, 4, 8, 15, 15]), (full, [1, 2, 4, 8, 16, 30, 30])],
+)
+def test_a_slow_probe_waits_at_least_half_of_its_interval(jitter, waits):
+    """A lane held by a wrong key asks soon and then rarely, and many processes not together."""
+    backoff = Backoff(Retry(hold_interval=30.0), jitter)
+    assert [backoff.hold() for _ in waits] == waits
+
+
+def test_a_short_interval_is_kept_from_the_first_pause():
+    """`hold_interval` is the most, also where it is below the first ceiling."""
+    assert Backoff(Retry(hold_interval=0.1), full).hold() == 0.1
+
+
+def test_a_server_s_wish_is_outlasted_by_a_share_of_it():
+    """Up to a tenth, the same for every request of one pause."""
+    backoff = Backoff(Retry(), full)
+    before = backoff.beyond(10.0)
+    backoff.spread()
+    assert (before, backoff.beyond(10.0), backoff.beyond(0.0)) == (10.0, 11.0, 0.0)
 
 
 @QUICK

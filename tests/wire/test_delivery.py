@@ -223,7 +223,7 @@ def test_connections_are_kept(sink: SinkProcess) -> None:
             for _ in range(20):
                 dispatcher.track("x", user_id="u")
                 await dispatcher.flush()
-            transport = dispatcher._host._transport
+            transport = dispatcher._hosts._host._transport
             connector = transport._session.connector
             assert sum(map(len, connector._conns.values())) == 1
 

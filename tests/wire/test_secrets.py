@@ -162,9 +162,9 @@ def show(ear: Ear, dispatcher: Dispatcher, *more: Any) -> None:
     for lane in dispatcher._lanes:
         ear.hear(lane, lane.intake, lane._batcher, lane._breaker, lane._throttle)
         ear.hear(lane.intake.ledger, lane.intake.queue)
-        if dispatcher._host is not None:
+        if dispatcher._hosts._host is not None:
             ear.hear(lane._delivery._routed(lane.intake.destination.request([b"{}"])))
-    host = dispatcher._host
+    host = dispatcher._hosts._host
     if host is not None:
         ear.hear(host, host._transport, *asyncio.all_tasks())
 

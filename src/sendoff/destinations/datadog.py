@@ -248,6 +248,7 @@ class Datadog(HttpDestination):
             inner = rest.get(field)
             if field in body and isinstance(inner, Mapping):
                 # The vendor's first: of two keys that are equal as text, the first keeps its name.
+                inner = object_of(field, inner)
                 body[field] = {**body[field], **without(frozenset(body[field]), inner)}
                 del rest[field]
         body.update(without(self._reserved, rest))

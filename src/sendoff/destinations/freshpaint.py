@@ -184,9 +184,10 @@ class Freshpaint(HttpDestination):
             EventRejected: A required field is missing or of the wrong form.
         """
         event_name(payload.get("event"))
-        properties = payload.get("properties")
-        if not isinstance(properties, Mapping):
+        if payload.get("properties") is None:
             raise EventRejected("invalid_properties", "properties must be an object")
+        properties = object_of("properties", payload["properties"])
+        payload = {**payload, "properties": properties}  # the one that is checked is the one sent
         distinct_id = properties.get("distinct_id")
         if not isinstance(distinct_id, str) or not distinct_id:
             raise EventRejected("missing_identity", "distinct_id must be a non-empty str")
@@ -231,8 +232,7 @@ def _ip(value: object) -> str:
 
 
 def _integrations(value: object) -> dict[str, bool]:
-    if not isinstance(value, Mapping) or not all(
-        isinstance(tool, str) and isinstance(on, bool) for tool, on in value.items()
-    ):
+    tools = object_of("integrations", value)
+    if not all(isinstance(tool, str) and isinstance(on, bool) for tool, on in tools.items()):
         raise EventRejected("invalid_integrations", "integrations must map tools' names to bool")
-    return dict(value)
+    return dict(tools)

@@ -10,6 +10,7 @@ error carries one of aiohttp's, whose reprs show headers.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import ssl
 from collections.abc import Callable
@@ -127,6 +128,9 @@ class HttpTransport:
             # Of another loop; or no thread can be started any more.
             failure = "connect" if self._given is None else "session"
             detail = type(exc).__name__
+        except asyncio.CancelledError:
+            body.abort()
+            raise
         if body.is_begun:
             # TLS 1.3 tells a client that its certificate is missing or wrong after the handshake,
             # and then hangs up: often enough the reset overtakes the alert.
@@ -159,6 +163,7 @@ class _Body(aiohttp.Payload):
         self._body = body
         self._sent = sent
         self.is_begun = False
+        self._transport: asyncio.WriteTransport | None = None  # once the body is being written
 
     @property
     def size(self) -> int:
@@ -174,12 +179,21 @@ class _Body(aiohttp.Payload):
     async def write(self, writer: AbstractStreamWriter) -> None:
         body = self._body
         self.is_begun = True
+        self._transport = writer.transport
         try:
             await writer.write(body[:PIECE])
         finally:
             self._sent()  # also if it was cut off: a part may have left
         for start in range(PIECE, len(body), PIECE):
             await writer.write(body[start : start + PIECE])
+
+    def abort(self) -> None:
+        """
+        Cuts the connection at once. To close it, as aiohttp does, first waits for what is still to
+        be written: at a vendor that does not read, for ever.
+        """
+        if self._transport is not None:
+            self._transport.abort()
 
     async def write_with_length(
         self, writer: AbstractStreamWriter, content_length: int | None
