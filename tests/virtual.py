@@ -18,15 +18,22 @@ from sendoff import Datadog, Dispatcher, Freshpaint, MemoryTransport, Request, R
 STUCK_SECONDS = 5.0
 """Real seconds after which a loop with no timer and no event is stuck."""
 
+MOST_TURNS = 100_000
+"""Turns of a loop in one instant, beyond which it turns for ever."""
+
 
 class _JumpingSelector(selectors.SelectSelector):
     def __init__(self, now: float, patience: float) -> None:
         super().__init__()
         self.now = now
         self.patience = patience
+        self.turns = 0  # in a row, at one instant
 
     def select(self, timeout: float | None = None) -> list[Any]:
         events = super().select(0)
+        self.turns += 1
+        if self.turns > MOST_TURNS:
+            raise RuntimeError("the loop turns and turns, and no time passes")
         if events or timeout == 0:
             return events
         if timeout is None:
@@ -35,6 +42,7 @@ class _JumpingSelector(selectors.SelectSelector):
                 raise RuntimeError("the loop waits for something that never comes")
             return events
         self.now += timeout
+        self.turns = 0
         return []
 
 

@@ -10,7 +10,10 @@ included, so that what fails can be shrunk and run again.
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
+import math
+import os
 import threading
 from collections import Counter, deque
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
@@ -105,6 +108,8 @@ class Life:
         self.acked: dict[str, dict[str, None]] = {name: {} for name in NAMES}
         self.dropped: dict[str, dict[str, str]] = {name: {} for name in NAMES}
         self.sent_at: dict[str, list[float]] = {name: [] for name in NAMES}
+        self.shaky: dict[str, None] = {}  # ids that the disk perhaps did not take
+        self.spoiled = False  # the disk was at fault once: fates may not be on it
         both = options["both"]
         self.dispatcher = Dispatcher(
             datadog(id_attribute="insert_id", flush_interval=0.5, **both, **options["datadog"]),
@@ -122,7 +127,7 @@ class Life:
             return
         for event in events:
             name, event_id = event.destination, event.id
-            if event_id not in self.given[name]:
+            if event_id not in self.given[name] and event_id not in self.world.inherited[name]:
                 self.nameless[name] -= 1
                 self.require(self.nameless[name] >= 0, f"{name} dropped {event_id}, never given")
             self.require(event_id not in self.acked[name], f"{name} dropped {event_id}, delivered")
@@ -178,7 +183,8 @@ class Life:
         for event_id, event in zip(ids, events, strict=True):
             given = event_id in self.given[name] or event_id in self.world.inherited[name]
             self.require(given, f"{name} got {event_id}, never given")
-            self.require(event_id not in self.acked[name], f"{name} got {event_id} again")
+            again = event_id in self.acked[name] or event_id in self.world.settled[name]
+            self.require(not again, f"{name} got {event_id} again, which had its fate")
             self.require(event_id not in self.dropped[name], f"{name} got {event_id}, dropped")
             self.world.look(name, event_id, event)
         self.require(len(set(ids)) == len(ids), f"{name} got one event twice in a body")
@@ -246,6 +252,8 @@ class Life:
             taken += 1
             if own_id:
                 self.given[name][own_id] = None
+                if self.world.disk.is_shaky():
+                    self.shaky[own_id] = None
             else:
                 self.nameless[name] += 1
         if event_id is not None:
@@ -314,6 +322,49 @@ class Life:
         """
         return sum(one.pending for one in self.dispatcher.stats().destinations.values())
 
+    def recovered(self) -> int:
+        """
+        Events that were taken over from the lives before.
+        """
+        ledgers = self.dispatcher.stats().destinations.values()
+        return sum(getattr(one, "recovered", 0) for one in ledgers)
+
+
+class Disk:
+    """
+    What the spool's files see of the system: `os`, but for writes that fail; and its clock.
+    """
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self.fault = ""  # "full": nothing is written; "short": only a part
+        self.faulty_until = -math.inf
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(os, name)
+
+    def write(self, fd: int, data: bytes) -> int:
+        if self.fault == "full":
+            raise OSError(errno.ENOSPC, "full")
+        return os.write(fd, data[: len(data) // 2] if self.fault == "short" else data)
+
+    def monotonic(self) -> float:
+        return self._world.loop.time()
+
+    def turn_to(self, fault: str) -> None:
+        if self.fault:
+            # The spool tries again after a second.
+            self.faulty_until = self.monotonic() + 1.0
+        self.fault = fault
+        if fault:
+            self._world.life.spoiled = True
+
+    def is_shaky(self) -> bool:
+        """
+        Whether an event that is given now may be in memory alone.
+        """
+        return bool(self.fault) or self.monotonic() <= self.faulty_until
+
 
 class Line(MemoryTransport):
     """
@@ -338,11 +389,47 @@ class World:
 
     def __init__(self, options: Mapping[str, Any]) -> None:
         self.vendors = {name: Vendor(name) for name in NAMES}
+        # Of the lives before: what they gave, what of it had its fate, and what may be missing.
         self.inherited: dict[str, dict[str, None]] = {name: {} for name in NAMES}
+        self.settled: dict[str, dict[str, None]] = {name: {} for name in NAMES}
+        self.arrived: dict[str, set[str]] = {name: set() for name in NAMES}
+        self.excused: dict[str, set[str]] = {name: set() for name in NAMES}
+        self.unseen = dict.fromkeys(NAMES, 0)  # given up, and not yet shown to `on_drop`
+        self.lives = 0
         self.number = 0
         self.loop = self.new_loop(0.0)
         self.tasks: list[asyncio.Task[Any]] = []
+        self.disk = Disk(self)
         self.life = Life(self, options)
+
+    def next_life(self, options: Mapping[str, Any]) -> None:
+        """
+        The process is no more: the next one begins with what its files hold at this instant.
+
+        Args:
+            options: As the last one's, but for the spool's path, which leads to a copy.
+        """
+        old = self.life
+        for name, one in old.dispatcher.stats().destinations.items():
+            acked, dropped = old.acked[name], old.dropped[name]
+            self.inherited[name] |= old.given[name]
+            self.arrived[name] |= acked.keys()
+            self.excused[name] |= old.shaky.keys() | dropped.keys()
+            self.unseen[name] += sum(one.dropped.values()) - len(dropped)
+            if old.spoiled:
+                self.settled[name].clear()  # what was noted of fates is perhaps not on disk
+            else:
+                self.settled[name] |= acked | dict.fromkeys(dropped)
+        old.alive = False
+        self.cut_loop()
+        # What it still does, nobody sees; it must not wait for the end of this process.
+        other = self.new_loop(self.loop.time())
+        with asyncio.Runner(loop_factory=lambda: other) as runner:
+            runner.run(old.dispatcher.aclose(1_000))
+        self.loop.catch_up(other.time())
+        self.lives += 1
+        self.life = Life(self, options)
+        self.life.spoiled = bool(self.disk.fault)
 
     def look(self, name: str, event_id: str, event: Any) -> None:
         """

@@ -6,7 +6,11 @@ and the caller's at every step, and in the end every event has its one fate.
 from __future__ import annotations
 
 import asyncio
+import os
+import pathlib
+import shutil
 import sys
+import tempfile
 from collections import Counter
 from contextlib import ExitStack
 from typing import Any
@@ -15,7 +19,8 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from sendoff import Retry
+from sendoff import Retry, Spool, _spooled
+from sendoff.spool import files
 from world import FAULTS, NAMES, World, worker_threads_in_place
 
 KINDS = ("plain",) * 6 + ("identify", "payload", "large", "nobody", "device", "no mapping")
@@ -57,14 +62,24 @@ options = st.fixed_dictionaries(
         "small": st.sampled_from((300, 900)),
     }
 )
+spools = st.fixed_dictionaries(
+    {
+        "max_bytes": st.sampled_from((4_096, 2**20)),
+        "segment_bytes": st.sampled_from((1_024, 2**16)),
+    }
+)
 
 
 class Machine(RuleBasedStateMachine):
+    spooled = False
+
     def __init__(self) -> None:
         super().__init__()
         self.stack = ExitStack()
         self.stack.enter_context(worker_threads_in_place())
         self.world: World
+        self._expected: dict[str, int] = {}  # what this life must take over
+        self._unread = False  # the life before has perhaps not taken over all
         self.stalls = 0  # times that our loop stood still while another one ran
         self.longest = 0.0  # timeout of a close that this loop may be busy with
 
@@ -150,7 +165,8 @@ class Machine(RuleBasedStateMachine):
         report = self.world.run(self._aclose(timeout))
         if alone and not self.world.busy():
             left = self.world.life.pending()
-            assert not left, f"{left} pending after a close: {report}"
+            kept = sum(report.left.values()) if self.spooled else 0
+            assert left == kept, f"{left} pending after a close: {report}"
 
     @rule(verb=st.sampled_from(("start", "flush", "aclose")), timeout=seconds)
     def begin_to(self, verb: str, timeout: float) -> None:
@@ -196,11 +212,12 @@ class Machine(RuleBasedStateMachine):
     async def _flush(self, timeout: float) -> None:
         life, loop = self.world.life, asyncio.get_running_loop()
         begun, stalls, calls = loop.time(), self.stalls, sum(life.calls.values())
+        recovered = life.recovered()
         report = await life.dispatcher.flush(timeout)
         took, left = loop.time() - begun, life.pending()
         in_time = took <= timeout + SLACK or self.stalls > stalls
         life.require(in_time, f"a flush of {timeout} took {took}")
-        later = sum(life.calls.values()) - calls
+        later = sum(life.calls.values()) - calls + life.recovered() - recovered
         life.require(not report or left <= later, f"a flush forgot {left - later}")
 
     async def _aclose(self, timeout: float) -> Any:
@@ -234,9 +251,10 @@ class Machine(RuleBasedStateMachine):
             vendor.mode = "ok"
             vendor.next.clear()
         life.transport.broken = 0
+        world.disk.turn_to("")
         world.end_loop()
         world.run(self._start())
-        world.run(asyncio.sleep(1))  # calls that were to come later are lost with their loop
+        world.run(asyncio.sleep(70))  # a spool looks about once a minute
         assert world.run(life.dispatcher.flush(1_000))
         world.check()
         assert world.run(life.dispatcher.aclose(10))
@@ -244,24 +262,92 @@ class Machine(RuleBasedStateMachine):
         world.end_loop()
         assert life.pending() == 0
         for name, one in life.dispatcher.stats().destinations.items():
-            vendor = world.vendors[name]
             assert Counter(life.dropped[name].values()) == Counter(one.dropped)
-            gone = life.dropped[name].keys() | life.acked[name].keys()
-            assert gone == gone & vendor.seen.keys() | life.dropped[name].keys()
-            assert life.given[name].keys() <= gone
-            assert life.acked[name].keys() <= vendor.processed.keys()
+            assert life.acked[name].keys() <= world.vendors[name].processed.keys()
             assert life.nameless[name] == 0
+            gone = world.arrived[name] | life.dropped[name].keys() | life.acked[name].keys()
+            assert life.given[name].keys() <= gone
+            lost = world.inherited[name].keys() - gone - world.excused[name]
+            assert len(lost) <= world.unseen[name], f"{name} lost {sorted(lost)}"
+
+
+class SpooledMachine(Machine):
+    """Also with a disk that fails, and with processes that are killed or end."""
+
+    spooled = True
+
+    @initialize(options=options, spool=spools)
+    def begin(self, options: dict[str, Any], spool: dict[str, Any]) -> None:
+        self.folder = self.stack.enter_context(tempfile.TemporaryDirectory())
+        self.options, self.spool = options, spool
+        self.world = World(self._options(0))
+        for module, name in ((files, "os"), (_spooled, "time")):
+            self.stack.callback(setattr, module, name, getattr(module, name))
+            setattr(module, name, self.world.disk)
+
+    def _options(self, life: int) -> dict[str, Any]:
+        spool = Spool(f"{self.folder}/{life}", **self.spool)
+        return {**self.options, "dispatcher": {**self.options["dispatcher"], "spool": spool}}
+
+    @rule(fault=st.sampled_from(("full", "short")), seconds=seconds)
+    def fill_the_disk(self, fault: str, seconds: float) -> None:
+        self.world.disk.turn_to(fault)
+        self.world.run(asyncio.sleep(seconds))
+
+    @rule()
+    def mend_the_disk(self) -> None:
+        self.world.disk.turn_to("")
+
+    @rule()
+    def kill(self) -> None:
+        """What SIGKILL leaves is what the files hold at this instant."""
+        world = self.world
+        old, new = f"{self.folder}/{world.lives}", f"{self.folder}/{world.lives + 1}"
+        if os.path.exists(old):
+            shutil.copytree(old, new)
+        pending = {name: one.pending for name, one in self._ledgers()}
+        spoiled, unread = world.life.spoiled, self._unread
+        world.next_life(self._options(world.lives + 1))
+        self._expected = {} if spoiled or unread else pending
+        self._unread = True
+
+    @rule(timeout=seconds)
+    def restart(self, timeout: float) -> None:
+        """What is left at a close is the next process's."""
+        self.aclose(timeout)
+        self.kill()
+
+    @rule()
+    def take_over(self) -> None:
+        """Within a minute the next process has all that the last one left without a fate."""
+        self.world.run(self._start())
+        if self.world.life.closed is False:
+            self.world.run(asyncio.sleep(70))
+
+    def _ledgers(self) -> Any:
+        return self.world.life.dispatcher.stats().destinations.items()
+
+    def _heal(self) -> None:
+        super()._heal()
+        for name, one in self._ledgers():
+            if name in self._expected:
+                assert one.recovered == self._expected[name], name
+        left = [found for found in pathlib.Path(self.folder).glob(f"{self.world.lives}/*/*.seg")]
+        assert not left or self.world.life.spoiled
 
 
 async def _within(call: Any, *args: Any) -> None:
     call(*args)
 
 
-TestMachine = Machine.TestCase
-TestMachine.settings = settings(
-    max_examples=60,
+SETTINGS = settings(
+    max_examples=50,
     stateful_step_count=30,
     deadline=None,
     database=None,
     suppress_health_check=list(HealthCheck),
 )
+TestInMemory = Machine.TestCase
+TestInMemory.settings = SETTINGS
+TestWithSpool = SpooledMachine.TestCase
+TestWithSpool.settings = SETTINGS
