@@ -123,6 +123,8 @@ def options() -> str:
         f"## `Dispatcher`\n\n{options_of(sendoff.Dispatcher)}\n"
         f"## `Datadog`\n\n{options_of(sendoff.Datadog)}\n"
         f"## `Freshpaint`\n\n{options_of(sendoff.Freshpaint)}\n"
+        "## `Spool`\n\nFor `Dispatcher(spool=...)`; the path may be positional.\n\n"
+        f"{options_of(sendoff.Spool, 'Attributes')}\n"
         f"## `Retry`\n\n{options_of(sendoff.Retry, 'Attributes')}\n"
         "## `Tuning`\n\nWhat a destination of your own hands to `HttpDestination`.\n\n"
         f"{options_of(sendoff.Tuning, 'Attributes')}"

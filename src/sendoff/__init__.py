@@ -21,7 +21,7 @@ from sendoff.events import (
     Verdict,
 )
 from sendoff.observers import DestinationStats, Report, Stats
-from sendoff.options import Retry, Tuning
+from sendoff.options import Retry, Spool, Tuning
 from sendoff.transports.base import Transport
 from sendoff.transports.memory import MemoryTransport
 
@@ -45,6 +45,7 @@ __all__ = [
     "Response",
     "Retry",
     "SendoffError",
+    "Spool",
     "Stats",
     "Transport",
     "TransportError",

@@ -24,7 +24,7 @@ Events taken in one go: a caller's thread waits for the lane's lock no longer th
 
 class Batch:
     """
-    Encoded events that go in one request.
+    Encoded events that go in one request; with a spool, each with its place on disk.
     """
 
     __slots__ = (
@@ -33,6 +33,7 @@ class Batch:
         "ids",
         "parent",
         "passed",
+        "places",
         "size",
         "started",
         "suspect",
@@ -40,10 +41,16 @@ class Batch:
     )
 
     def __init__(
-        self, bodies: list[bytes], ids: list[str], first: int, parent: Batch | None = None
+        self,
+        bodies: list[bytes],
+        ids: list[str],
+        first: int,
+        parent: Batch | None = None,
+        places: list[int] | None = None,
     ) -> None:
         self.bodies = bodies
         self.ids = ids
+        self.places = places  # None without a spool
         self.first = first  # the sequence number of the oldest event, or a lower bound of it
         self.parent = parent  # the batch that was halved
         self.suspect = False  # refused for what is in it
@@ -71,17 +78,26 @@ class Batch:
         Two batches, in order; needs two events or more.
         """
         middle = len(self.bodies) // 2
-        return (
-            Batch(self.bodies[:middle], self.ids[:middle], self.first, self),
-            Batch(self.bodies[middle:], self.ids[middle:], self.first, self),
-        )
+        return self._part(0, middle), self._part(middle, len(self.bodies))
 
     def singles(self) -> list[Batch]:
         """
         A batch for each event, in order.
         """
-        pairs = zip(self.bodies, self.ids, strict=True)
-        return [Batch([body], [event_id], self.first, self) for body, event_id in pairs]
+        return [self._part(at, at + 1) for at in range(len(self.bodies))]
+
+    def without(self, gone: list[bool]) -> Batch:
+        """
+        A batch of those events that are not gone.
+        """
+        kept = [at for at, is_gone in enumerate(gone) if not is_gone]
+        places = None if self.places is None else [self.places[at] for at in kept]
+        bodies, ids = [self.bodies[at] for at in kept], [self.ids[at] for at in kept]
+        return Batch(bodies, ids, self.first, self.parent, places)
+
+    def _part(self, start: int, stop: int) -> Batch:
+        places = None if self.places is None else self.places[start:stop]
+        return Batch(self.bodies[start:stop], self.ids[start:stop], self.first, self, places)
 
 
 class Batcher:
@@ -172,6 +188,10 @@ class Batcher:
             count += 1
             size += length
             room -= cost
+        if queue.places is not None:
+            if batch.places is None:
+                batch.places = []
+            batch.places += [queue.places.popleft() for _ in range(count)]
         queue.popped(count, size)
         batch.size += size
         return -1 if complete else room

@@ -14,6 +14,7 @@ import time
 import types
 from collections.abc import Callable, Coroutine, Generator
 from contextvars import Context
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +31,10 @@ if TYPE_CHECKING:
     from sendoff._log import Log
     from sendoff.transports.base import Transport
 
-__all__ = ["Host"]
+__all__ = ["Host", "Parts", "Tend", "abandon"]
+
+Tend = Callable[[], Coroutine[Any, Any, None]]
+"""Looks after the spool until it is cancelled."""
 
 CLOSE_SECONDS = 0.1
 """
@@ -41,15 +45,32 @@ process ends within its deadline and half a second.
 logger = logging.getLogger("sendoff")
 
 
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """
+    What a dispatcher is made of, as far as its hosts run it.
+
+    Args:
+        lanes: One for each destination.
+        transport: What they send with; None for HTTP.
+        hook: The way to `on_drop`, if it is set.
+        tend: Looks after the spool, if there is one.
+        log: The dispatcher's lines.
+    """
+
+    lanes: Sequence[Lane]
+    transport: Transport | None
+    hook: DropHook | None
+    tend: Tend | None
+    log: Log
+
+
 class Host:
     """
     Runs the lanes in a loop.
 
     Args:
-        lanes: All lanes of the dispatcher.
-        transport: What they send with; None for HTTP.
-        hook: The way to `on_drop`, if it is set.
-        log: The dispatcher's lines.
+        parts: What there is to run.
         loop: Where; this thread's running one, or one that runs nowhere yet.
         shutdown_timeout: Seconds for the last flush of a loop that ends without `aclose`.
         ended: Called in the loop when it is over; before those who wait for that are told.
@@ -57,20 +78,18 @@ class Host:
 
     def __init__(
         self,
-        lanes: Sequence[Lane],
-        transport: Transport | None,
-        hook: DropHook | None,
-        log: Log,
+        parts: Parts,
         *,
         loop: asyncio.AbstractEventLoop,
         shutdown_timeout: float,
         ended: Callable[[Host], None],
     ) -> None:
         self.loop = loop
-        self._lanes = lanes
-        self._transport = transport
-        self._hook = hook
-        self._log = log
+        self._lanes = parts.lanes
+        self._transport = parts.transport
+        self._hook = parts.hook
+        self._tend = parts.tend
+        self._log = parts.log
         self._shutdown_timeout = shutdown_timeout
         self._ended = ended
         # uvloop's own clock stands still within one turn of the loop and counts milliseconds: too
@@ -79,6 +98,7 @@ class Host:
         self._clock = time.monotonic if is_uvloop else self.loop.time
         # All mutable state.
         self.given_up: dict[str, int] = {}  # by `aclose`, at its deadline
+        self.kept: dict[str, int] = {}  # what stays in the spool then
         self.flushed_for = 0.0  # seconds that the last flush took
         self.failed = False  # it was stopped by an error
         self._close_asked = asyncio.Event()
@@ -210,6 +230,8 @@ class Host:
 
                 for lane in self._lanes:
                     lane.start(spawn)
+                if self._tend is not None:
+                    spawn(self._tend, "sendoff spool")
                 if self._hook is not None:
                     spawn(partial(self._show_drops, self._hook), "sendoff on_drop")
                 await self._close_asked.wait()
@@ -257,8 +279,8 @@ class Host:
         if self.loop.is_closed():
             return  # closed under us; this is the garbage collector, and the lanes are elsewhere
         for lane in self._lanes:
-            if self._close_timeout is not None and (given_up := lane.abandon()):
-                self.given_up[lane.name] = given_up
+            if self._close_timeout is not None:
+                abandon(lane, self.given_up, self.kept)
             lane.detach()
         if self._transport is not None:
             with anyio.move_on_after(CLOSE_SECONDS, shield=True):
@@ -280,3 +302,13 @@ class Host:
 @types.coroutine
 def _next_turn() -> Generator[None, None, None]:
     yield
+
+
+def abandon(lane: Lane, given_up: dict[str, int], kept: dict[str, int]) -> None:
+    """
+    Ends what is pending in a lane: it is given up, or stays in the spool; notes how much of each.
+    """
+    if events := lane.abandon():
+        given_up[lane.name] = events
+    if lane.refill is not None and lane.refill.kept:
+        kept[lane.name] = lane.refill.kept

@@ -13,20 +13,13 @@ import math
 import threading
 import time
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING
 
 from sendoff._exit import Leaver, keep_until_exit, release
 from sendoff._fork import no_forks
-from sendoff._host import Host
+from sendoff._host import Host, Parts
 from sendoff._threads import in_thread, start_daemon, under_gevent
-
-if TYPE_CHECKING:
-    from sendoff._hook import DropHook
-    from sendoff._lane import Lane
-    from sendoff._log import Log
-    from sendoff.transports.base import Transport
 
 __all__ = ["Hosts", "running_loop"]
 
@@ -47,38 +40,29 @@ class Hosts:
 
     Args:
         leaver: What brings out at the end of the process what is pending; kept alive until then.
-        lanes: All its lanes.
-        transport: What they send with; None for HTTP.
-        hook: The way to `on_drop`, if it is set.
-        log: The dispatcher's lines.
+        parts: What there is to run.
         blocking: Whether to run in a thread, and not in the caller's loop.
         handle_sigterm: Whether SIGTERM flushes, if nobody else handles it.
         shutdown_timeout: Seconds for the last flush of a loop that ends without `aclose`.
-        gave_up: Told how many events of each destination a close gave up, if any.
+        closed_with: Told of a host that `aclose` ended and that left something.
     """
 
     def __init__(
         self,
         leaver: Leaver,
-        lanes: Sequence[Lane],
-        transport: Transport | None,
-        hook: DropHook | None,
-        log: Log,
+        parts: Parts,
         *,
         blocking: bool,
         handle_sigterm: bool,
         shutdown_timeout: float,
-        gave_up: Callable[[Mapping[str, int]], None],
+        closed_with: Callable[[Host], None],
     ) -> None:
         self._leaver = leaver
-        self._lanes = lanes
-        self._transport = transport
-        self._hook = hook
-        self._log = log
+        self._parts = parts
         self._blocking = blocking
         self._handle_sigterm = handle_sigterm
         self._shutdown_timeout = shutdown_timeout
-        self._gave_up = gave_up
+        self._closed_with = closed_with
         # All mutable state, changed under the lock.
         self.lock = threading.RLock()
         self.closed = False
@@ -114,7 +98,7 @@ class Hosts:
                 self._keep()
                 self.loop = None  # further calls without a loop need not ask again
                 if under_gevent():
-                    self._log.fault(
+                    self._parts.log.fault(
                         "gevent",
                         "gevent leaves no loop to send from: events wait for the end",
                         level=logging.ERROR,
@@ -134,7 +118,7 @@ class Hosts:
         host = self._host
         if host is not None and (host.loop.is_closed() or (turning and not host.loop.is_running())):
             # Closed under it, without a chance to end: what it had in hand goes back.
-            for lane in self._lanes:
+            for lane in self._parts.lanes:
                 lane.detach()
             host.forsake()
             self._host = host = None
@@ -179,10 +163,7 @@ class Hosts:
 
     def _new(self, loop: asyncio.AbstractEventLoop) -> Host:
         host = self._host = Host(
-            self._lanes,
-            self._transport,
-            self._hook,
-            self._log,
+            self._parts,
             loop=loop,
             shutdown_timeout=self._shutdown_timeout,
             ended=self._ended,
@@ -207,12 +188,12 @@ class Hosts:
                 if host.failed:
                     self._left_loop = None
                     self._resume_at = time.monotonic() + min(2.0**self._failures, MAX_REST)
-                if any(lane.stats().pending for lane in self._lanes):
+                if any(lane.stats().pending for lane in self._parts.lanes):
                     self.spent = host.flushed_for
                 else:
                     release(self._leaver)
-        if host.given_up:
-            self._gave_up(host.given_up)
+        if host.given_up or host.kept:
+            self._closed_with(host)
 
     def ring_hook(self) -> None:
         """

@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 import math
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from sendoff._encode import Encoder
@@ -194,6 +194,8 @@ class Intake:
         with self.lock:
             self.ledger.delivered += len(batch)
             self.queue.release(len(batch), batch.size)
+        if batch.places is not None:
+            self._settle(batch.places)
 
     def dropped(self, batch: Batch, reason: DropReason) -> None:
         """
@@ -204,6 +206,13 @@ class Intake:
             self.queue.release(len(batch), batch.size)
         for body, event_id in zip(batch.bodies, batch.ids, strict=True):
             self._offer(reason, body, event_id)
+        if batch.places is not None:
+            self._settle(batch.places)
+
+    def _settle(self, places: Iterable[int]) -> None:
+        """
+        Notes in the spool, if there is one, that events have their fate.
+        """
 
     def tried(self, *, again: bool) -> None:
         """

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import anyio
 
@@ -20,6 +20,7 @@ from sendoff._breaker import Breaker
 from sendoff._delivery import Delivery
 from sendoff._intake import Intake
 from sendoff._narrow import Narrowing
+from sendoff._refill import Refill, Spawn
 from sendoff._throttle import Throttle
 from sendoff.events import DropReason
 from sendoff.observers import DestinationStats
@@ -30,9 +31,6 @@ if TYPE_CHECKING:
     from sendoff.transports.base import Transport
 
 __all__ = ["Lane", "Spawn"]
-
-Spawn = Callable[[Callable[[], Coroutine[Any, Any, None]], str], None]
-"""Starts a task in the host's task group, under a name."""
 
 NEVER = math.inf
 
@@ -62,6 +60,7 @@ class Lane:
         )
         self._throttle = None if tuning.rate_limit is None else Throttle(tuning.rate_limit)
         self._breaker = Breaker()
+        self.refill = Refill.of(intake, self._rung)  # None without a spool
         self._started = 0  # workers; they are started as they are needed
         self._idle: list[asyncio.Future[None]] = []  # with nothing to do; the last to sleep is last
         self._lingerer: asyncio.Future[None] | None = None  # the one that watches a batch fill
@@ -110,7 +109,7 @@ class Lane:
         with self._lock:
             held = sum(work.events() for work in tuple(self._in_hand) if work.first < target)
             held += sum(len(batch) for batch in tuple(self._returned) if batch.first < target)
-            return held + max(0, target - self._queue.head)
+            return held + self._queue.before(target)
 
     # --- in the loop: being opened and closed by the host -----------------------------------------
 
@@ -146,6 +145,8 @@ class Lane:
         self._idle.clear()
         self._lingerer = None
         self._started = 0
+        if self.refill is not None:
+            self.refill.start(spawn, self._settled)
         self._hurry()
 
     async def drain(self, deadline: float) -> None:
@@ -184,12 +185,14 @@ class Lane:
 
     def abandon(self) -> int:
         """
-        Gives up everything pending, for `shutdown`.
+        Gives up everything pending, for `shutdown`; what is in the spool stays there.
 
         Returns:
             How many events that were.
         """
         given_up = 0
+        if self.refill is not None:
+            self._returned = deque(self.refill.park(self._returned))
         while self._returned:
             batch = self._returned.popleft()
             given_up += len(batch)
@@ -269,6 +272,7 @@ class Lane:
 
     def _due_in(self, now: float) -> float:
         urgent = self._queue.head < self._urgent or self._deadline != NEVER
+        urgent = urgent or (self.refill is not None and self.refill.held_up)
         return self._batcher.due_in(self._queue, now, urgent=urgent)
 
     async def _doze(self, now: float) -> None:
@@ -338,7 +342,9 @@ class Lane:
                 self._flushes = [flush for flush in self._flushes if flush[0] > oldest]
             for notify in ready:
                 notify()
-        if self._deadline != NEVER and self._queue.held_events == 0:
+        if self.refill is not None and self._spawn is not None:
+            self.refill.poke()
+        if self._deadline != NEVER and self._queue.pending == 0:
             self._drained.set()
 
 

@@ -30,6 +30,10 @@ class Ledger:
         self.dead_lettered = 0
         self.requests = 0
         self.retries = 0
+        self.recovered = 0
+        self.damaged = 0
+        self.spool_bytes = 0  # this and the next are the spool's, brought here when asked for
+        self.spool_faults = 0
 
     def snapshot(self, queue: EventQueue, *, marked_fields: int, state: str) -> DestinationStats:
         """
@@ -40,11 +44,15 @@ class Ledger:
             rejections=MappingProxyType(dict(self.rejections)),
             dropped=MappingProxyType({str(reason): n for reason, n in self.dropped.items()}),
             dead_lettered=self.dead_lettered,
-            pending=queue.held_events,
-            pending_bytes=queue.held_bytes,
-            in_flight=queue.held_events - len(queue),
+            pending=queue.pending,
+            pending_bytes=queue.pending_bytes,
+            in_flight=queue.in_hand,
             requests=self.requests,
             retries=self.retries,
             marked_fields=marked_fields,
             state=state,
+            spool_bytes=self.spool_bytes,
+            spool_faults=self.spool_faults,
+            recovered=self.recovered,
+            damaged=self.damaged,
         )

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -19,17 +20,14 @@ from typing import TYPE_CHECKING
 import anyio
 
 from sendoff._exit import GRACE, Left, listed, release
+from sendoff._host import abandon
 from sendoff._hosts import Hosts, running_loop
 from sendoff._threads import in_thread
 from sendoff.observers import Report
 from sendoff.options import check_number
 
 if TYPE_CHECKING:
-    from sendoff._hook import DropHook
-    from sendoff._host import Host
-    from sendoff._lane import Lane
-    from sendoff._log import Log
-    from sendoff.transports.base import Transport
+    from sendoff._host import Host, Parts
 
 __all__ = ["Lifecycle"]
 
@@ -39,47 +37,38 @@ class Lifecycle:
     Starts and ends what one dispatcher does.
 
     Args:
-        lanes: All its lanes.
-        transport: What they send with; None for HTTP.
-        hook: The way to `on_drop`, if it is set.
-        log: The dispatcher's lines.
+        parts: What there is to run.
         blocking: Whether to send from a thread, and not from the caller's loop.
         handle_sigterm: Whether a SIGTERM that nobody handles flushes.
         shutdown_timeout: Seconds for the last flush.
-        where: Where events are that a close leaves; for people.
+        where: Where events are that a close gives up; for people.
     """
 
     def __init__(
         self,
-        lanes: Sequence[Lane],
-        transport: Transport | None,
-        hook: DropHook | None,
-        log: Log,
+        parts: Parts,
         *,
         blocking: bool,
         handle_sigterm: bool,
         shutdown_timeout: float,
         where: str,
     ) -> None:
-        self._lanes = lanes
-        self._hook = hook
-        self._log = log
+        self._lanes = parts.lanes
+        self._hook = parts.hook
+        self._log = parts.log
         self._shutdown_timeout = shutdown_timeout
         self._where = where
         self.hosts = Hosts(
             self,
-            lanes,
-            transport,
-            hook,
-            log,
+            parts,
             blocking=blocking,
             handle_sigterm=handle_sigterm,
             shutdown_timeout=shutdown_timeout,
-            gave_up=self._gave_up,
+            closed_with=self._closed_with,
         )
         # All mutable state, changed under the hosts' lock.
         self._leaving = False  # the process ends, and says itself what is left
-        self._left: dict[str, int] | None = None  # by the last flush of the process
+        self._left: Left | None = None  # by the last flush of the process
 
     def set_closed(self, closed: bool) -> None:
         """
@@ -193,8 +182,11 @@ class Lifecycle:
 
     def _closing(self, host_for: Callable[[], Host]) -> Host | None:
         with self.hosts.lock:
+            again = self.hosts.closed and self.hosts.living() is None
             self.set_closed(True)
-            return host_for() if self._pending() else self.hosts.living()
+            # What the last close left in the spool waits for the next start.
+            parked = again and any(self._kept().values())
+            return host_for() if self._pending() and not parked else self.hosts.living()
 
     def _missed_by(self, host: Host | None) -> bool:
         """
@@ -206,19 +198,34 @@ class Lifecycle:
             return host is not None and not host.given_up and over and bool(self._pending())
 
     def _report(self, host: Host | None, begun: float, *, in_time: bool) -> Report:
-        left: Mapping[str, int] = {}
-        if host is not None:  # if its loop does not turn, it keeps what it has
-            left = host.given_up if in_time else self._pending()
-        if not self._pending():
+        if host is None:
+            left = self._kept()
+        elif in_time:
+            left = dict(Counter(host.given_up) + Counter(host.kept))
+        else:  # its loop does not turn, so it keeps what it has
+            left = self._pending()
+        if in_time:
             release(self)
-        return Report(MappingProxyType(dict(left)), time.monotonic() - begun)
+        return Report(MappingProxyType(left), time.monotonic() - begun)
+
+    def _kept(self) -> dict[str, int]:
+        refills = ((lane.name, lane.refill) for lane in self._lanes)
+        return {name: refill.kept for name, refill in refills if refill and refill.kept}
 
     def _pending(self) -> dict[str, int]:
         return {lane.name: events for lane in self._lanes if (events := lane.stats().pending)}
 
-    def _gave_up(self, left: Mapping[str, int]) -> None:
+    def _closed_with(self, host: Host) -> None:
         if not self._leaving:
-            self._log.last("events are left at the end: %s", listed(self._located(left)))
+            left = self._located(host.given_up, host.kept)
+            self._log.last("events are left at the end: %s", listed(left))
+
+    def _located(self, given_up: Mapping[str, int], kept: Mapping[str, int]) -> Left:
+        roots = {lane.name: lane.refill.root for lane in self._lanes if lane.refill is not None}
+        return {
+            **{(name, self._where): events for name, events in given_up.items()},
+            **{(name, f"kept in {roots[name]}"): events for name, events in kept.items()},
+        }
 
     # --- the end of the process, as `_exit` asks for it -------------------------------------------
 
@@ -234,26 +241,32 @@ class Lifecycle:
         """
         The last flush.
         """
-        seconds = self.seconds_left()
+        seconds = self.seconds_left() or 0.0
         with self.hosts.lock:
             self._leaving = True
             host = self.hosts.living(turning=True)
         if host is None and seconds == 0.0:  # a loop's end has used the time up
             self.set_closed(True)
-            self._left = {lane.name: events for lane in self._lanes if (events := lane.abandon())}
+            given_up: dict[str, int] = {}
+            kept: dict[str, int] = {}
+            for lane in self._lanes:
+                abandon(lane, given_up, kept)
+            self._left = self._located(given_up, kept)
             if self._hook is not None:
                 await in_thread(self._hook.deliver)
-        else:
-            self._left = dict((await self.aclose(seconds)).left)
+            return
+        host = self._closing(self.hosts.here)
+        if host is not None and await _notice(partial(host.close, seconds), seconds + GRACE):
+            self._left = self._located(host.given_up, host.kept)
 
     def left(self) -> Left:
         """
         What the last flush left.
         """
-        return self._located(self._pending() if self._left is None else self._left)
-
-    def _located(self, left: Mapping[str, int]) -> Left:
-        return {(name, self._where): events for name, events in left.items()}
+        if self._left is not None:
+            return self._left
+        spooled = any(lane.refill is not None for lane in self._lanes)
+        return self._located(*(({}, self._pending()) if spooled else (self._pending(), {})))
 
 
 def _begin(timeout: float | None) -> float:

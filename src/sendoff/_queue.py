@@ -39,6 +39,7 @@ class EventQueue:
         # All mutable state.
         self.bodies: deque[bytes] = deque()
         self.ids: deque[str] = deque()
+        self.places: deque[int] | None = None  # where each one is on disk, if there is a spool
         self.queued_bytes = 0
         self.held_events = 0
         self.held_bytes = 0
@@ -56,6 +57,33 @@ class EventQueue:
         The sequence number that the next event will get.
         """
         return self.head + len(self.bodies)
+
+    @property
+    def pending(self) -> int:
+        """
+        Events without a fate.
+        """
+        return self.held_events
+
+    @property
+    def pending_bytes(self) -> int:
+        """
+        Bytes of the events without a fate.
+        """
+        return self.held_bytes
+
+    @property
+    def in_hand(self) -> int:
+        """
+        Events that workers have.
+        """
+        return self.held_events - len(self.bodies)
+
+    def before(self, target: int) -> int:
+        """
+        Events not yet taken that have a lower sequence number.
+        """
+        return max(0, target - self.head)
 
     def push(self, body: bytes, event_id: str) -> Evicted | None:
         """

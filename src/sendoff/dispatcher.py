@@ -9,23 +9,29 @@ loop starts the sending there.
 
 from __future__ import annotations
 
+import os
 import time as clock
-from collections.abc import Iterable, Mapping
+import weakref
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
+from functools import partial
 from ipaddress import IPv4Address, IPv6Address
 from itertools import islice
 from types import MappingProxyType, TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 from uuid import UUID
 
 from sendoff._encode import new_id
 from sendoff._fork import forget_in_children
 from sendoff._hook import DropHook, OnDrop
+from sendoff._host import Parts
 from sendoff._hosts import running_loop
 from sendoff._intake import Intake
 from sendoff._lane import Lane
 from sendoff._lifecycle import Lifecycle
 from sendoff._log import Log, type_name
+from sendoff._refill import tend
+from sendoff._spooled import SpooledIntake
 from sendoff._threads import under_gevent
 from sendoff.destinations.base import Destination
 from sendoff.destinations.checks import insert_id_of
@@ -37,11 +43,15 @@ from sendoff.options import (
     MAX_QUEUE_EVENTS,
     SHUTDOWN_TIMEOUT,
     Overflow,
+    Spool,
     check_choice,
     check_number,
     check_text,
 )
 from sendoff.transports.base import Transport
+
+if TYPE_CHECKING:
+    from sendoff.spool.store import Store
 
 __all__ = ["Dispatcher"]
 
@@ -55,11 +65,15 @@ class Dispatcher:
 
     Args:
         destinations: At least one, with different names.
-        max_queue_events: Most events held for each destination, queued and in flight; a whole
-            number of at least 1.
-        max_queue_bytes: Most bytes of encoded events held for each destination, queued and in
-            flight; at least 1.
+        max_queue_events: Most events held in memory for each destination, queued and in flight; a
+            whole number of at least 1.
+        max_queue_bytes: Most bytes of encoded events held in memory for each destination, queued
+            and in flight; at least 1.
         overflow: Which event goes when the queue is full: ``"drop_newest"`` or ``"drop_oldest"``.
+            With a spool the queue goes on on disk, and this is for events that the disk does not
+            take.
+        spool: A folder, or a `Spool`, in which accepted events survive the process; by default they
+            are in memory alone.
         shutdown_timeout: Seconds for the last flush; at least 0.
         handle_sigterm: Whether a SIGTERM that nobody else handles flushes before it kills. A
             handler of the application's is never replaced.
@@ -79,6 +93,7 @@ class Dispatcher:
         max_queue_events: int = MAX_QUEUE_EVENTS,
         max_queue_bytes: int = MAX_QUEUE_BYTES,
         overflow: Overflow = "drop_newest",
+        spool: str | os.PathLike[str] | Spool | None = None,
         # How it ends.
         shutdown_timeout: float = SHUTDOWN_TIMEOUT,
         handle_sigterm: bool = True,
@@ -114,6 +129,7 @@ class Dispatcher:
         self._max_events = max_queue_events
         self._max_bytes = max_queue_bytes
         self._overflow: Overflow = overflow
+        self._spool = spool if isinstance(spool, Spool | None) else Spool(spool)
         self._shutdown_timeout = float(shutdown_timeout)
         self._handle_sigterm = handle_sigterm
         self._on_drop = on_drop
@@ -127,33 +143,52 @@ class Dispatcher:
     def _begin(self, *, closed: bool) -> None:
         self._log = Log()
         self._hook = None if self._on_drop is None else DropHook(self._on_drop, self._ring_hook)
-        self._intakes = tuple(
-            Intake(
-                destination,
-                max_events=self._max_events,
-                max_bytes=self._max_bytes,
-                overflow=self._overflow,
-                hook=self._hook,
-                log=self._log,
-            )
-            for destination in self._destinations
-        )
+        self._store = self._new_store()
+        self._intakes = tuple(map(self._new_intake, self._destinations))
         self._lanes = tuple(Lane(intake) for intake in self._intakes)
+        refills = {lane.name: lane.refill for lane in self._lanes if lane.refill is not None}
         self._life = Lifecycle(
-            self._lanes,
-            self._transport,
-            self._hook,
-            self._log,
+            Parts(
+                lanes=self._lanes,
+                transport=self._transport,
+                hook=self._hook,
+                tend=None if self._store is None else partial(tend, self._store, refills),
+                log=self._log,
+            ),
             blocking=self._blocking,
             handle_sigterm=self._handle_sigterm,
             shutdown_timeout=self._shutdown_timeout,
             where="lost" if self._on_drop is None else "given to on_drop",
         )
+        if self._store is not None:
+            # What a close leaves in the spool is ours as long as we live, and then anybody's. Not
+            # at exit: other threads may still write, and the system lets go by itself.
+            weakref.finalize(self._life, self._store.release).atexit = False
         self._hosts = self._life.hosts
         self._life.set_closed(closed)
 
     def _ring_hook(self) -> None:
         self._hosts.ring_hook()
+
+    def _new_store(self) -> Store | None:
+        if self._spool is None:
+            return None
+        from sendoff.spool.store import Store  # needs POSIX
+
+        return Store(self._spool, self._names, self._log)
+
+    def _new_intake(self, destination: Destination) -> Intake:
+        make: Callable[..., Intake] = Intake
+        if self._store is not None:
+            make = partial(SpooledIntake, spool=self._store.lanes[destination.name])
+        return make(
+            destination,
+            max_events=self._max_events,
+            max_bytes=self._max_bytes,
+            overflow=self._overflow,
+            hook=self._hook,
+            log=self._log,
+        )
 
     def forget_parent(self) -> object:
         """
@@ -163,6 +198,8 @@ class Dispatcher:
             What the child must keep alive.
         """
         parents = (self._life, self._lanes, self._hook)
+        if self._store is not None:
+            self._store.forget()
         self._begin(closed=self._hosts.closed)
         return parents
 
@@ -400,7 +437,8 @@ class Dispatcher:
 
         Args:
             timeout: Seconds for the flush; None for `shutdown_timeout`. What is left then is
-                dropped for ``shutdown`` and offered to `on_drop`.
+                dropped for ``shutdown`` and offered to `on_drop`; with a spool it stays there,
+                pending, for the next start.
 
         Returns:
             What was left; truthy when that is nothing.

@@ -31,7 +31,7 @@ class DestinationStats:
         rejections: Not taken at the call, by reason.
         dropped: Taken and given up, by reason (`DropReason`).
         dead_lettered: Refused by the vendor for good and written to the dead letters.
-        pending: Queued, in flight or waiting for a retry.
+        pending: Queued, in flight, waiting for a retry, or on disk in the spool.
         pending_bytes: Bytes of the encoded pending events.
         in_flight: Pending events that a worker has in hand.
         requests: Requests given to the transport, retries included.
@@ -39,6 +39,10 @@ class DestinationStats:
         marked_fields: Fields that had no JSON form and were replaced by a marker.
         state: ``"closed"`` (sending), ``"open"`` (waiting out a fault), ``"half_open"`` (probing):
             the breaker's.
+        spool_bytes: Bytes on disk, in this dispatcher's part of the spool.
+        spool_faults: Times that the disk refused something.
+        recovered: Events taken over from a process that is gone; they count as pending first.
+        damaged: Places in the spool's files that could not be read.
     """
 
     delivered: int
@@ -52,6 +56,10 @@ class DestinationStats:
     retries: int
     marked_fields: int
     state: str
+    spool_bytes: int = 0
+    spool_faults: int = 0
+    recovered: int = 0
+    damaged: int = 0
 
     @property
     def rejected(self) -> int:
@@ -92,8 +100,8 @@ class Report:
     What `flush` or `aclose` left; truthy when that is nothing.
 
     Attributes:
-        left: Events without a fate (after `aclose`: given up for `shutdown`), by destination; only
-            those above 0.
+        left: Events without a fate (after `aclose`: given up for `shutdown`, or kept in the spool),
+            by destination; only those above 0.
         elapsed: Seconds the call took.
     """
 

@@ -8,6 +8,7 @@ its reason.
 from __future__ import annotations
 
 import math
+import os
 import ssl as tls
 import sys
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 from sendoff.errors import OptionError
 
-__all__ = ["Compression", "Overflow", "Retry", "Tuning"]
+__all__ = ["Compression", "Overflow", "Retry", "Spool", "Tuning"]
 
 Overflow = Literal["drop_newest", "drop_oldest"]
 Compression = Literal["gzip", "deflate"]
@@ -74,6 +75,18 @@ HOLD_INTERVAL = 30.0
 Seconds between probes of a lane that is held by a fault of configuration, such as a wrong key. The
 first probes come sooner.
 """
+
+SPOOL_MAX_BYTES = 2**30
+"""Bytes on disk: some 3 million events of 300 bytes, four hours at 200 events a second."""
+
+SPOOL_SEGMENT_BYTES = 8 * 2**20
+"""
+Bytes of one file of the spool. A file is deleted as a whole, so smaller ones give room back sooner;
+8 MiB are some 25,000 events.
+"""
+
+SPOOL_MOST_SEGMENT = 2**28
+"""Most bytes of one file: it is never read whole, but one damaged place may keep all of it."""
 
 
 def check_number(
@@ -326,3 +339,55 @@ class Tuning:
         check_choice("compression", self.compression, (None, "gzip", "deflate"))
         check_ssl("ssl", self.ssl)
         check_proxy("proxy", self.proxy)
+
+
+@dataclass(frozen=True, slots=True)
+class Spool:
+    """
+    Accepted events are kept on disk until they have their fate: they survive the process.
+
+    Attributes:
+        path: A folder on a local disk, made if it is not there; several processes may share it.
+            What is written there are your events as they are sent, readable by the owner alone.
+        max_bytes: Most bytes on disk, of one dispatcher; beyond it new events are dropped for
+            ``spool_full``. At least 4,096.
+        segment_bytes: Bytes of one file, at least 1,024; a quarter of `max_bytes` if that is less.
+        fsync: ``"never"``: survives the end of the process, not of the machine. Seconds: is brought
+            to disk so often. ``"always"``: is brought to disk before the call returns, which blocks
+            the caller as long as the disk takes, often some milliseconds.
+
+    Raises:
+        OptionError: A value is outside its limits, or the system is not POSIX.
+    """
+
+    path: str | os.PathLike[str]
+    max_bytes: int = field(default=SPOOL_MAX_BYTES, kw_only=True)
+    segment_bytes: int = field(default=SPOOL_SEGMENT_BYTES, kw_only=True)
+    fsync: Literal["never", "always"] | float = field(default="never", kw_only=True)
+
+    def __post_init__(self) -> None:
+        if os.name != "posix":
+            raise OptionError("spool needs a POSIX system, for its locks")
+        path = self.path if isinstance(self.path, str) else _path_of(self.path)
+        if not path or "\0" in path:
+            raise OptionError(f"Spool.path must be the path of a folder, not {path!r}")
+        check_number("Spool.max_bytes", self.max_bytes, least=4_096, whole=True)
+        check_number(
+            "Spool.segment_bytes",
+            self.segment_bytes,
+            least=1_024,
+            most=SPOOL_MOST_SEGMENT,
+            whole=True,
+        )
+        if isinstance(self.fsync, str):
+            check_choice("Spool.fsync", self.fsync, ("never", "always"))
+        else:
+            check_number("Spool.fsync", self.fsync, least=0.01, most=3_600)
+
+
+def _path_of(value: object) -> str:
+    if isinstance(value, os.PathLike):
+        path = os.fspath(value)
+        if isinstance(path, str):
+            return path
+    raise OptionError(f"Spool.path must be a str or a Path, not {type(value).__name__}")

@@ -9,6 +9,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -53,14 +54,17 @@ def run(code: str, sink: SinkProcess) -> subprocess.CompletedProcess[str]:
     without_proxies = {
         name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")
     }
-    return subprocess.run(
-        [sys.executable, "-W", "error", "-c", prelude + code],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-        env={**without_proxies, **ENVIRONMENT},
-    )
+    path = str(Path(sendoff.__file__).parents[1])
+    with tempfile.TemporaryDirectory() as folder:  # some write files
+        return subprocess.run(
+            [sys.executable, "-W", "error", "-c", prelude + code],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+            cwd=folder,
+            env={**without_proxies, **ENVIRONMENT, "PYTHONPATH": path},
+        )
 
 
 @pytest.mark.parametrize("name", CODE)

@@ -72,6 +72,10 @@ def test_a_ledgers_snapshot_shows_the_queue_and_stays():
         "retries": 0,
         "marked_fields": 6,
         "state": "open",
+        "spool_bytes": 0,
+        "spool_faults": 0,
+        "recovered": 0,
+        "damaged": 0,
     }
     assert (dict(stats.rejections), dict(stats.dropped)) == ({"invalid_event": 2}, {"overflow": 1})
     assert stats.submitted == 4 + 2 + 1 + 3

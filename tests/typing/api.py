@@ -5,6 +5,7 @@ The public surface as a type checker sees it; checked by mypy and pyright, never
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
+from pathlib import Path
 from typing import Any, assert_type
 from uuid import uuid4
 
@@ -24,6 +25,7 @@ from sendoff import (
     Request,
     Response,
     Retry,
+    Spool,
     Stats,
     Transport,
     Tuning,
@@ -36,6 +38,11 @@ def on_drop(reason: str, events: Sequence[DroppedEvent]) -> None:
     print(reason, [event.id for event in events])
 
 
+Dispatcher(Freshpaint(token="t"), spool="spool")
+Dispatcher(Freshpaint(token="t"), spool=Path("spool"))
+Dispatcher(Freshpaint(token="t"), spool=Spool(Path("spool"), fsync="always"))
+
+
 async def calls() -> None:
     dispatcher = Dispatcher(
         Datadog(api_key="k", application_id="a", site="us3", framing="ndjson", compression="gzip"),
@@ -43,6 +50,7 @@ async def calls() -> None:
         max_queue_bytes=64 * 2**20,
         max_queue_events=10,
         overflow="drop_oldest",
+        spool=Spool("spool", max_bytes=2**30, segment_bytes=2**20, fsync=0.5),
         shutdown_timeout=3,
         on_drop=on_drop,
         transport=MemoryTransport(lambda request: Response(202)),

@@ -200,6 +200,8 @@ def test_a_thousand_dispatchers_leave_nothing() -> None:
     Every twentieth has real connections. None of them is alive.
     """
     early, late = outcome(MANY)
+    # anyio keeps idle worker threads for some seconds, one or two as it happens.
+    assert late.pop("threads") <= early.pop("threads") + 1
     assert late == early
     assert late["alive"] == late["kept"] == late["leaving"] == 0
     assert late["watched"] == 1  # the process's own

@@ -1,0 +1,273 @@
+"""
+The caller's half of a lane with a spool: what is accepted is on disk before the call returns.
+
+Always holds: an event is written before it is queued, and acknowledged after its fate is counted;
+both under the intake's lock, so the disk and the queue never know different things.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from sendoff._backlog import SpooledQueue, Stretch
+from sendoff._intake import NEVER, Intake
+from sendoff._queue import Evicted
+from sendoff.destinations.base import Destination
+from sendoff.events import DropReason
+from sendoff.observers import DestinationStats
+from sendoff.spool.lane import LaneSpool
+from sendoff.spool.places import FULL, runs_of
+
+if TYPE_CHECKING:
+    from sendoff._batcher import Batch
+    from sendoff._hook import DropHook
+    from sendoff._log import Log
+    from sendoff.options import Overflow
+    from sendoff.spool.record import Record
+    from sendoff.spool.store import Found
+
+__all__ = ["SpooledIntake"]
+
+
+class SpooledIntake(Intake):
+    """
+    Takes events for one destination and keeps them on disk until they have their fate.
+
+    Args:
+        destination: The adapter.
+        spool: The destination's part of the spool.
+        max_events: Most events held in memory.
+        max_bytes: Most bytes held in memory.
+        overflow: Which event goes when one that the disk does not take does not fit either.
+        hook: Where given-up events go, if the user wants to see them.
+        log: The dispatcher's lines.
+    """
+
+    def __init__(
+        self,
+        destination: Destination,
+        spool: LaneSpool,
+        *,
+        max_events: int,
+        max_bytes: int,
+        overflow: Overflow,
+        hook: DropHook | None,
+        log: Log,
+    ) -> None:
+        super().__init__(
+            destination,
+            max_events=max_events,
+            max_bytes=max_bytes,
+            overflow=overflow,
+            hook=hook,
+            log=log,
+        )
+        self.queue: SpooledQueue = SpooledQueue(
+            max_events=max_events, max_bytes=max_bytes, overflow=overflow
+        )
+        self.spool = spool
+
+    # --- events -----------------------------------------------------------------------------------
+
+    def _accept(self, body: bytes, event_id: str) -> bool:
+        # As its like in `Intake`, which must not pay for what is asked here.
+        if len(body) > self._max_event:
+            self.reject("too_large", f"{len(body):,} bytes, the limit is {self._max_event:,}")
+            return False
+        ring = False
+        place = 0
+        evicted: Evicted | None = ()
+        now = time.monotonic()
+        spool, queue = self.spool, self.queue
+        with self.lock:
+            closed = self.closed
+            if not closed:
+                segment = spool.current
+                at = 0 if segment is None else segment.size
+                place = spool.append(body, event_id, now)
+                if place == FULL:
+                    evicted = None
+                    self.ledger.dropped[DropReason.SPOOL_FULL] += 1
+                else:
+                    if segment is not spool.current:
+                        at = spool.start_of_place(place)
+                    evicted = queue.push_placed(body, event_id, place, at)
+                    if evicted is None:
+                        self.ledger.dropped[DropReason.OVERFLOW] += 1
+                    elif evicted:
+                        self.ledger.dropped[DropReason.OVERFLOW] += len(evicted)
+                        given_up, queue.given_up = queue.given_up, []
+                        spool.settle(runs_of(given_up))
+                    ring = (
+                        len(queue.bodies) >= self.ring_events
+                        or queue.queued_bytes >= self.ring_bytes
+                    )
+                    if ring:
+                        self.ring_events = self.ring_bytes = NEVER
+        if spool.trouble is not None:
+            self.say_trouble()
+        if closed:
+            self.reject("closed", "the dispatcher is closed")
+            return False
+        if ring:
+            self.call_loop(self._rung)
+        if evicted == ():
+            return True
+        if place == FULL:
+            self.log("spool full", "%s: the spool is full, events are dropped")
+            self._offer(DropReason.SPOOL_FULL, body, event_id)
+            return False
+        self._overflowed(((body, event_id),) if evicted is None else evicted)
+        return evicted is not None
+
+    def say_trouble(self) -> None:
+        """
+        Says what the disk refused, once a minute.
+        """
+        trouble, self.spool.trouble = self.spool.trouble, None
+        if trouble is not None:
+            self.log(
+                "spool fault",
+                "%s: the spool has a fault (%s); what cannot be written is in memory alone",
+                trouble,
+            )
+
+    def disk_fault(self, exc: Exception) -> None:
+        """
+        Counts and says something that the disk refused.
+        """
+        with self.lock:
+            self.spool.fault(exc)
+        self.say_trouble()
+
+    def stats(self, state: str) -> DestinationStats:
+        """
+        The ledger at this instant.
+        """
+        with self.lock:
+            self.ledger.spool_bytes = self.spool.bytes
+            self.ledger.spool_faults = self.spool.faults
+            return super().stats(state)
+
+    # --- fates ------------------------------------------------------------------------------------
+
+    def _settle(self, places: Iterable[int]) -> None:
+        fates = runs_of(places)  # not under the lock: a large batch takes a while
+        with self.lock:
+            self.spool.settle(fates)
+        if self.spool.trouble is not None:
+            self.say_trouble()
+
+    # --- from disk and back -----------------------------------------------------------------------
+
+    def recover(self, found: list[Found], bad: int) -> bool:
+        """
+        Takes over what a dead process has left. Any thread.
+
+        Args:
+            found: Segments with events that have no fate.
+            bad: Damaged stretches in files without such events.
+
+        Returns:
+            Whether that was still possible: not if the dispatcher is closed.
+        """
+        with self.lock:
+            if self.closed:
+                return False
+            for item in found:
+                self.spool.take(item)
+                start = item.segment.start
+                self.queue.adopt(Stretch(item.segment.key, item.runs, start, item.size))
+                self.ledger.recovered += len(item.runs)
+                bad += item.bad
+            self.ledger.damaged += bad
+        if bad:
+            self.log(
+                "spool damaged",
+                "%s: the spool was damaged in %d places; the files are kept aside in %s",
+                bad,
+                self.spool.aside,
+            )
+        return True
+
+    def next_stretch(self) -> tuple[Stretch, str, int, int, int] | None:
+        """
+        What is to be read next, if there is room: it, its file, where to begin, how many bytes, and
+        the highest number that is certainly written.
+        """
+        with self.lock:
+            stretch = self.queue.next_stretch()
+            if stretch is None:
+                return None
+            path = self.spool.segments[stretch.key].path
+            window = self.queue.worth_reading(stretch)
+            return stretch, path, stretch.at, window, stretch.runs.last()
+
+    def take_back(self, stretch: Stretch, records: list[Record], base: int) -> bool:
+        """
+        Queues some of what was read.
+
+        Args:
+            stretch: What was to be read.
+            records: What was read, or some of it.
+            base: Where in the file the reading began.
+
+        Returns:
+            Whether there was room for all of them.
+        """
+        with self.lock:
+            return self.queue.take_back(stretch, records, base) == len(records)
+
+    def read_on(self, stretch: Stretch, at: int) -> None:
+        """
+        Notes that everything up to a place in the file was looked at.
+        """
+        with self.lock:
+            stretch.at = at
+
+    def miss(self, stretch: Stretch, last: int) -> None:
+        """
+        Gives up events that were not found where they were written.
+        """
+        with self.lock:
+            missing = self.queue.miss(stretch, last)
+            if missing:
+                self.ledger.dropped[DropReason.SPOOL_DAMAGED] += missing
+                self.ledger.damaged += missing
+                self.spool.write_off(stretch.key, missing)
+        if missing:
+            self.log("spool lost", "%s: %d events could not be read back from the spool", missing)
+
+    def park(self, returned: list[Batch]) -> list[Batch]:
+        """
+        Leaves on disk what is there and has no fate.
+
+        Args:
+            returned: Batches that workers gave back.
+
+        Returns:
+            What is left of the batches.
+        """
+        with self.lock:
+            taken = [
+                (place, len(body))
+                for batch in returned
+                for place, body in zip(batch.places or (), batch.bodies, strict=True)
+            ]
+            parked = iter(self.queue.park(taken, self.spool.start_of))
+            left = [batch.without([next(parked) for _ in batch.bodies]) for batch in returned]
+            given_up, self.queue.given_up = self.queue.given_up, []
+            self.spool.settle(runs_of(given_up))
+            self.spool.rest()
+            return [batch for batch in left if len(batch)]
+
+    def unlisten(self) -> None:
+        """
+        Nobody is there to ring for; and what nobody needs any more goes from the disk.
+        """
+        super().unlisten()
+        with self.lock:
+            self.spool.tidy()
+        self.spool.leave_if_empty()

@@ -1,0 +1,3 @@
+"""
+The spool: accepted events on disk, from the call to their fate.
+"""
