@@ -18,7 +18,7 @@ from sendoff import Datadog, Dispatcher, Freshpaint, MemoryTransport, Request, R
 STUCK_SECONDS = 5.0
 """Real seconds after which a loop with no timer and no event is stuck."""
 
-MOST_TURNS = 100_000
+MOST_TURNS = 30_000
 """Turns of a loop in one instant, beyond which it turns for ever."""
 
 

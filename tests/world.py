@@ -208,7 +208,7 @@ class Life:
         One call, noted for every destination it is meant for.
         """
         names = NAMES if to is None else (to,)
-        text = {"large": "x" * 150_000, "poison": "poison"}.get(kind, "x" * (number % 7 * 30))
+        text = {"large": "x" * 150_000, "poison": "poison"}.get(kind, "x" * (number * 37 % 211))
         own_id = f"own-{number}"
         why = dict.fromkeys(names, "")
         before = self.dispatcher.stats().destinations

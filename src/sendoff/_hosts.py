@@ -178,7 +178,7 @@ class Hosts:
 
     def _ended(self, host: Host) -> None:
         with self.lock:
-            for lane in self._lanes:
+            for lane in self._parts.lanes:
                 lane.end_flushes()  # of those who asked while this one was ending
             if self._host is host:
                 self._host = None
