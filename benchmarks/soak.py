@@ -27,6 +27,7 @@ import time
 from collections import Counter
 from contextlib import suppress
 from dataclasses import asdict
+from glob import glob
 from pathlib import Path
 from typing import Any
 
@@ -208,10 +209,10 @@ async def _send_the_rest(sink: SinkProcess, path: str) -> None:
             id_attribute="insert_id",
         ),
         Freshpaint(token="t", endpoint=sink.freshpaint_endpoint),
-        **{"spool": path},  # type: ignore[arg-type]
+        spool=path,
     ) as dispatcher:
         end = time.monotonic() + 60
-        while any(Path(path).rglob("*.seg")) and time.monotonic() < end:
+        while glob(f"{path}/*/*.seg") and time.monotonic() < end:
             await dispatcher.flush(10)
             await asyncio.sleep(0.1)
 

@@ -25,6 +25,7 @@ NOTE = "<!-- Made from the code by docs/make_reference.py. -->\n"
 
 REJECTIONS = {
     "closed": "the dispatcher is closed",
+    "before_send": "`before_send` raised, or returned something else than an event",
     "too_large": "the encoded event is above `max_batch_bytes` or `max_queue_bytes`",
     "unencodable": "the destination raised something unforeseen",
     "invalid_payload": "`enqueue` was given something else than a mapping",
@@ -121,6 +122,8 @@ def options() -> str:
         "All are keyword-only; a wrong one raises `OptionError` at construction, naming the option"
         " and its limit.\nTimes are seconds, sizes are bytes, `None` means off.\n\n"
         f"## `Dispatcher`\n\n{options_of(sendoff.Dispatcher)}\n"
+        "## `DeadLetters`\n\nMay be given without the names.\n\n"
+        f"{options_of(sendoff.DeadLetters, 'Attributes')}\n"
         f"## `Datadog`\n\n{options_of(sendoff.Datadog)}\n"
         f"## `Freshpaint`\n\n{options_of(sendoff.Freshpaint)}\n"
         "## `Spool`\n\nFor `Dispatcher(spool=...)`; the path may be positional.\n\n"
@@ -209,6 +212,15 @@ def statistics() -> str:
                         sendoff.DestinationStats.__doc__ or "", "Attributes"
                     ).items()
                 ),
+            ],
+        )
+        + "\n`dispatcher.stats()` itself, a frozen `Stats`, has beside `destinations`:\n\n"
+        + table(
+            ("attribute", "meaning"),
+            [
+                (f"`{name}`", text)
+                for name, text in section(sendoff.Stats.__doc__ or "", "Attributes").items()
+                if name != "destinations"
             ],
         )
         + "\n## Reasons in `dropped`\n\n"

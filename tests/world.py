@@ -22,7 +22,15 @@ from typing import Any
 
 import anyio.to_thread
 
-from sendoff import Dispatcher, DroppedEvent, MemoryTransport, Request, Response, TransportError
+from sendoff import (
+    Dispatcher,
+    DroppedEvent,
+    MemoryTransport,
+    Outcome,
+    Request,
+    Response,
+    TransportError,
+)
 from virtual import VirtualLoop, datadog, events_of, freshpaint
 
 NAMES = ("datadog", "freshpaint")
@@ -107,6 +115,7 @@ class Life:
         self.nameless = dict.fromkeys(NAMES, 0)  # overflowed at the call, which then tells no id
         self.acked: dict[str, dict[str, None]] = {name: {} for name in NAMES}
         self.dropped: dict[str, dict[str, str]] = {name: {} for name in NAMES}
+        self.told: dict[str, set[str]] = {name: set() for name in NAMES}  # to have their fate
         self.sent_at: dict[str, list[float]] = {name: [] for name in NAMES}
         self.shaky: dict[str, None] = {}  # ids that the disk perhaps did not take
         self.spoiled = False  # the disk was at fault once: fates may not be on it
@@ -116,6 +125,7 @@ class Life:
             freshpaint(**both),
             handle_sigterm=False,
             on_drop=self.on_drop,
+            on_outcome=self.on_outcome,
             transport=self.transport,
             **options["dispatcher"],
         )
@@ -134,6 +144,16 @@ class Life:
             self.require(event_id not in self.dropped[name], f"{name} dropped {event_id} twice")
             self.world.look(name, event_id, json.loads(event.body))
             self.dropped[name][event_id] = reason
+
+    def on_outcome(self, outcome: Outcome) -> None:
+        if not self.alive:
+            return
+        name = outcome.destination
+        for event_id in outcome.ids:
+            self.require(event_id not in self.told[name], f"{name}: {event_id} has two fates")
+            arrived = event_id in self.acked[name]
+            self.require(arrived == (outcome.fate == "delivered"), f"{name}: {outcome} is wrong")
+            self.told[name].add(event_id)
 
     async def answer(self, request: Request) -> Response:
         if not self.alive:

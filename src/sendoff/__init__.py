@@ -5,6 +5,7 @@ for.
 
 from __future__ import annotations
 
+from sendoff.dead_letters import DeadLetters, Letter, read_letters
 from sendoff.destinations.base import Destination, HttpDestination
 from sendoff.destinations.datadog import Datadog
 from sendoff.destinations.freshpaint import Freshpaint
@@ -15,7 +16,9 @@ from sendoff.events import (
     DroppedEvent,
     DropReason,
     Event,
+    Fate,
     Framing,
+    Outcome,
     Request,
     Response,
     Verdict,
@@ -28,6 +31,7 @@ from sendoff.transports.memory import MemoryTransport
 __all__ = [
     "Action",
     "Datadog",
+    "DeadLetters",
     "Destination",
     "DestinationStats",
     "Dispatcher",
@@ -35,11 +39,14 @@ __all__ = [
     "DroppedEvent",
     "Event",
     "EventRejected",
+    "Fate",
     "Framing",
     "Freshpaint",
     "HttpDestination",
+    "Letter",
     "MemoryTransport",
     "OptionError",
+    "Outcome",
     "Report",
     "Request",
     "Response",
@@ -51,4 +58,5 @@ __all__ = [
     "TransportError",
     "Tuning",
     "Verdict",
+    "read_letters",
 ]

@@ -157,7 +157,10 @@ class Delivery:
                     return
                 self._say(verdict, "one event is given up")
                 self._intake.dropped(
-                    part, DropReason.TOO_LARGE if too_large else DropReason.REFUSED
+                    part,
+                    DropReason.TOO_LARGE if too_large else DropReason.REFUSED,
+                    verdict.status,
+                    verdict.detail,
                 )
                 work.settle()
                 return
@@ -174,7 +177,7 @@ class Delivery:
             )
             if isinstance(wait, DropReason):
                 self._say(verdict, f"given up after the last try ({wait})")
-                self._intake.dropped(part, wait)
+                self._intake.dropped(part, wait, verdict.status, verdict.detail)
                 work.settle()
                 return
             self._say(verdict, "trying again")
@@ -275,6 +278,7 @@ class Delivery:
         )
 
     def _say(self, verdict: Verdict, consequence: str) -> None:
+        self._intake.trouble = (verdict.status, verdict.detail)
         self._intake.log(
             f"{verdict.reason}, {consequence}",  # that events are lost is news after a retry
             "%s: %s (%s); %s",

@@ -20,13 +20,13 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
+from sendoff._errands import Errand, Errands
 from sendoff._fork import import_in_peace
 from sendoff._threads import in_thread
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sendoff._hook import DropHook
     from sendoff._lane import Lane, Spawn
     from sendoff._log import Log
     from sendoff.transports.base import Transport
@@ -38,8 +38,8 @@ Tend = Callable[[], Coroutine[Any, Any, None]]
 
 CLOSE_SECONDS = 0.1
 """
-Seconds for closing connections after the last flush, and again for the last call of `on_drop`: a
-process ends within its deadline and half a second.
+Seconds for closing connections after the last flush: a process ends within its deadline and half a
+second.
 """
 
 logger = logging.getLogger("sendoff")
@@ -53,14 +53,14 @@ class Parts:
     Args:
         lanes: One for each destination.
         transport: What they send with; None for HTTP.
-        hook: The way to `on_drop`, if it is set.
+        errands: What is done in worker threads beside.
         tend: Looks after the spool, if there is one.
         log: The dispatcher's lines.
     """
 
     lanes: Sequence[Lane]
     transport: Transport | None
-    hook: DropHook | None
+    errands: Errands
     tend: Tend | None
     log: Log
 
@@ -87,7 +87,7 @@ class Host:
         self.loop = loop
         self._lanes = parts.lanes
         self._transport = parts.transport
-        self._hook = parts.hook
+        self._errands = parts.errands
         self._tend = parts.tend
         self._log = parts.log
         self._shutdown_timeout = shutdown_timeout
@@ -104,7 +104,7 @@ class Host:
         self._close_asked = asyncio.Event()
         self._close_timeout: float | None = None  # None: the loop ended without `aclose`
         self._flush_until = math.inf  # when the last flush ends
-        self._drops = asyncio.Event()
+        self._bells = {errand: asyncio.Event() for errand in parts.errands.all}
         self._ready: list[Callable[[], None]] = []
         self._done: list[Callable[[], None]] = []
         self._is_ready = False
@@ -136,11 +136,11 @@ class Host:
         except RuntimeError:  # closed
             return
 
-    def ring_hook(self) -> None:
+    def ring(self, errand: Errand) -> None:
         """
-        Notes that `on_drop` has something to see.
+        Notes that there is something to do for an errand.
         """
-        self.call(self._drops.set)
+        self.call(self._bells[errand].set)
 
     def when_ready(self, notify: Callable[[], None]) -> None:
         """
@@ -232,8 +232,8 @@ class Host:
                     lane.start(spawn)
                 if self._tend is not None:
                     spawn(self._tend, "sendoff spool")
-                if self._hook is not None:
-                    spawn(partial(self._show_drops, self._hook), "sendoff on_drop")
+                for errand in self._bells:
+                    spawn(partial(self._run_errand, errand), f"sendoff {errand.name}")
                 await self._close_asked.wait()
                 await self._drain(spawn)
                 tasks.cancel_scope.cancel()
@@ -266,14 +266,15 @@ class Host:
             await done.wait()
         self.flushed_for = self._clock() - begun
 
-    async def _show_drops(self, hook: DropHook) -> None:
+    async def _run_errand(self, errand: Errand) -> None:
         """
-        Calls `on_drop` in a worker thread, whenever there is something to see.
+        Does an errand in a worker thread, whenever there is something to do.
         """
+        bell = self._bells[errand]
         while True:
-            await in_thread(hook.deliver)
-            await self._drops.wait()
-            self._drops.clear()
+            await in_thread(errand.deliver)
+            await bell.wait()
+            bell.clear()
 
     async def _finish(self) -> None:
         if self.loop.is_closed():
@@ -285,9 +286,7 @@ class Host:
         if self._transport is not None:
             with anyio.move_on_after(CLOSE_SECONDS, shield=True):
                 await self._transport.aclose()
-        if self._hook is not None:
-            with anyio.move_on_after(CLOSE_SECONDS, shield=True):
-                await in_thread(self._hook.deliver)
+        await self._errands.finish(closing=self._close_timeout is not None)
         self._is_done = True
         self._ended(self)
         self._tell(self._ready)

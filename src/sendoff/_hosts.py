@@ -15,11 +15,15 @@ import time
 import weakref
 from collections.abc import Callable
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from sendoff._exit import Leaver, keep_until_exit, release
 from sendoff._fork import no_forks
 from sendoff._host import Host, Parts
 from sendoff._threads import in_thread, start_daemon, under_gevent
+
+if TYPE_CHECKING:
+    from sendoff._errands import Errand
 
 __all__ = ["Hosts", "running_loop"]
 
@@ -195,13 +199,13 @@ class Hosts:
         if host.given_up or host.kept:
             self._closed_with(host)
 
-    def ring_hook(self) -> None:
+    def ring(self, errand: Errand) -> None:
         """
-        Notes that `on_drop` has something to see.
+        Notes that there is something to do for an errand.
         """
         host = self._host
         if host is not None:
-            host.ring_hook()
+            host.ring(errand)
 
 
 def _turn(loop: asyncio.AbstractEventLoop, host: Host) -> None:

@@ -12,29 +12,33 @@ from __future__ import annotations
 import logging
 import math
 import threading
+import time
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sendoff._encode import Encoder
 from sendoff._ledger import Ledger
+from sendoff._letters import LetterBox, Parcel
 from sendoff._log import Log, type_name
 from sendoff._queue import EventQueue, Evicted
 from sendoff.destinations.base import Destination
 from sendoff.destinations.checks import object_of
 from sendoff.errors import EventRejected
-from sendoff.events import DroppedEvent, DropReason, Event
+from sendoff.events import DropReason, Event
 from sendoff.observers import DestinationStats
 
 if TYPE_CHECKING:
     import asyncio
 
     from sendoff._batcher import Batch
-    from sendoff._hook import DropHook
+    from sendoff._hook import Hooks
     from sendoff.options import Overflow
 
 __all__ = ["Intake"]
 
 NEVER = math.inf
+NO_TROUBLE = (None, "")
 
 
 class Intake:
@@ -46,7 +50,8 @@ class Intake:
         max_events: Most events held.
         max_bytes: Most bytes held.
         overflow: Which event goes when a new one does not fit.
-        hook: Where given-up events go, if the user wants to see them.
+        hooks: Who is told of fates, if the user wants to see them.
+        letters: Where events go that are given up, instead of being dropped.
         log: The dispatcher's lines.
     """
 
@@ -57,14 +62,16 @@ class Intake:
         max_events: int,
         max_bytes: int,
         overflow: Overflow,
-        hook: DropHook | None,
+        hooks: Hooks | None,
+        letters: LetterBox | None,
         log: Log,
     ) -> None:
         self.name = destination.name
         self.destination = destination
         self._encode = destination.encode
         self._max_event = min(destination.tuning.max_batch_bytes, max_bytes)
-        self._hook = hook
+        self._hooks = hooks
+        self._letters = letters
         self._log = log
         # All mutable state, changed under the lock.
         self.lock = threading.RLock()
@@ -77,6 +84,10 @@ class Intake:
         self._dumps = self._encoder.dumps
         self._loop: asyncio.AbstractEventLoop | None = None
         self._rung: Callable[[], None] = _nobody
+        self._settled: Callable[[], None] = _nobody
+        self.writing: dict[Batch, None] = {}  # handed to the dead letters, without a fate yet
+        # Status and detail of the last answer or failure, if nothing was delivered since.
+        self.trouble: tuple[int | None, str] = NO_TROUBLE
 
     # --- events -------------------------------------------------------------------------------
 
@@ -160,8 +171,9 @@ class Intake:
 
     def _overflowed(self, lost: Evicted) -> None:
         self.log("overflow", "%s: the queue is full, events are dropped (%s)", self.queue.overflow)
-        for body, event_id in lost:
-            self._offer(DropReason.OVERFLOW, body, event_id)
+        if self._hooks is not None:
+            bodies, ids = zip(*lost, strict=True)
+            self._hooks.given_up(self.name, DropReason.OVERFLOW, bodies, ids)
 
     def reject(self, reason: str, detail: str) -> None:
         """
@@ -177,6 +189,13 @@ class Intake:
             reason,
             detail,
         )
+
+    def filtered(self) -> None:
+        """
+        Counts an event that `before_send` took back.
+        """
+        with self.lock:
+            self.ledger.dropped[DropReason.FILTERED] += 1
 
     def set_closed(self, closed: bool) -> None:
         """
@@ -194,20 +213,58 @@ class Intake:
         with self.lock:
             self.ledger.delivered += len(batch)
             self.queue.release(len(batch), batch.size)
+            self.trouble = NO_TROUBLE
         if batch.places is not None:
             self._settle(batch.places)
+        if self._hooks is not None:
+            self._hooks.delivered(self.name, batch.ids)
 
-    def dropped(self, batch: Batch, reason: DropReason) -> None:
+    def dropped(
+        self, batch: Batch, reason: DropReason, status: int | None = None, detail: str = ""
+    ) -> None:
         """
-        Counts events that are given up.
+        Hands events that are given up to the dead letters, or counts them as dropped.
+
+        Args:
+            batch: The events.
+            reason: Why.
+            status: The HTTP status of the last answer, if there was one.
+            detail: What was said then.
         """
+        if self._letters is None:
+            self._given_up(batch, reason, 0, None)
+            return
         with self.lock:
-            self.ledger.dropped[reason] += len(batch)
+            self.writing[batch] = None  # still held, and pending
+        settled = partial(self._given_up, batch, reason)
+        self._letters.post(
+            Parcel(batch.bodies, batch.ids, time.time(), self.name, reason, status, detail, settled)
+        )
+
+    def _given_up(self, batch: Batch, reason: DropReason, written: int, fault: str | None) -> None:
+        """
+        Counts given-up events: the first are in the dead letters, the others are dropped. Any
+        thread.
+        """
+        lost = len(batch) - written
+        with self.lock:
+            self.ledger.dead_lettered += written
+            if lost:
+                self.ledger.dropped[reason] += lost
+            if fault is not None:
+                self.ledger.dead_letter_faults += lost
             self.queue.release(len(batch), batch.size)
-        for body, event_id in zip(batch.bodies, batch.ids, strict=True):
-            self._offer(reason, body, event_id)
+            self.writing.pop(batch, None)
         if batch.places is not None:
             self._settle(batch.places)
+        if fault is not None:
+            self.log(
+                "dead letters", "%s: no dead letters are written, events are dropped: %s", fault
+            )
+        if self._hooks is not None:
+            self._hooks.given_up(self.name, reason, batch.bodies, batch.ids, written)
+        if self._letters is not None:
+            self.call_loop(self._settled)
 
     def _settle(self, places: Iterable[int]) -> None:
         """
@@ -235,17 +292,19 @@ class Intake:
         """
         self._log.fault(f"{self.name} {kind}", message, self.name, *args, level=level)
 
-    def _offer(self, reason: DropReason, body: bytes, event_id: str) -> None:
-        if self._hook is not None:
-            self._hook.offer(reason, DroppedEvent(event_id, self.name, body))
-
     # --- the way to the loop ------------------------------------------------------------------
 
-    def listen(self, loop: asyncio.AbstractEventLoop, rung: Callable[[], None]) -> None:
+    def listen(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        rung: Callable[[], None],
+        settled: Callable[[], None],
+    ) -> None:
         """
-        From now on calls ring in a loop.
+        From now on calls ring in a loop, and so does what gets its fate in another thread.
         """
         self._rung = rung
+        self._settled = settled
         self._loop = loop
 
     def unlisten(self) -> None:

@@ -109,6 +109,7 @@ class Lane:
         with self._lock:
             held = sum(work.events() for work in tuple(self._in_hand) if work.first < target)
             held += sum(len(batch) for batch in tuple(self._returned) if batch.first < target)
+            held += sum(len(batch) for batch in self.intake.writing if batch.first < target)
             return held + self._queue.before(target)
 
     # --- in the loop: being opened and closed by the host -----------------------------------------
@@ -135,7 +136,7 @@ class Lane:
             clock=clock,
             hopeless=self._drained.set,
         )
-        self.intake.listen(loop, self._rung)
+        self.intake.listen(loop, self._rung, self._settled)
 
     def start(self, spawn: Spawn) -> None:
         """
@@ -196,14 +197,14 @@ class Lane:
         while self._returned:
             batch = self._returned.popleft()
             given_up += len(batch)
-            self.intake.dropped(batch, DropReason.SHUTDOWN)
+            self.intake.dropped(batch, DropReason.SHUTDOWN, *self.intake.trouble)
         while self._queue:
             batch = Batch([], [], self._queue.head)
             with self._lock:
                 while self._queue and len(batch) < CHUNK:
                     batch.add(*self._queue.pop())
             given_up += len(batch)
-            self.intake.dropped(batch, DropReason.SHUTDOWN)
+            self.intake.dropped(batch, DropReason.SHUTDOWN, *self.intake.trouble)
         return given_up
 
     # --- in the loop: from the queue to a worker --------------------------------------------------
@@ -229,7 +230,7 @@ class Lane:
         error = type(exc).__name__
         self.intake.log("internal", "%s: building or judging a request raised %s", error)
         for part in work.give_up():
-            self.intake.dropped(part, DropReason.INTERNAL)
+            self.intake.dropped(part, DropReason.INTERNAL, detail=f"raised {error}")
 
     def _put_back(self, work: Narrowing) -> None:
         # Cut off by a cancellation: perhaps sent, so it will go again under the same ids.
@@ -331,13 +332,9 @@ class Lane:
         """
         if self._flushes:
             with self._lock:
-                oldest = min(
-                    (
-                        self._queue.head,
-                        *(work.first for work in self._in_hand),
-                        *(batch.first for batch in self._returned),
-                    )
-                )
+                held = (*self._in_hand, *self._returned, *self.intake.writing)
+                oldest = min((one.first for one in held), default=self._queue.head)
+                oldest = min(oldest, self._queue.head)
                 ready = [notify for target, notify in self._flushes if target <= oldest]
                 self._flushes = [flush for flush in self._flushes if flush[0] > oldest]
             for notify in ready:

@@ -28,6 +28,7 @@ class Ledger:
         self.rejections: Counter[str] = Counter()
         self.dropped: Counter[DropReason] = Counter()
         self.dead_lettered = 0
+        self.dead_letter_faults = 0
         self.requests = 0
         self.retries = 0
         self.recovered = 0
@@ -44,6 +45,7 @@ class Ledger:
             rejections=MappingProxyType(dict(self.rejections)),
             dropped=MappingProxyType({str(reason): n for reason, n in self.dropped.items()}),
             dead_lettered=self.dead_lettered,
+            dead_letter_faults=self.dead_letter_faults,
             pending=queue.pending,
             pending_bytes=queue.pending_bytes,
             in_flight=queue.in_hand,

@@ -22,7 +22,6 @@ import anyio
 from sendoff._exit import GRACE, Left, listed, release
 from sendoff._host import abandon
 from sendoff._hosts import Hosts, running_loop
-from sendoff._threads import in_thread
 from sendoff.observers import Report
 from sendoff.options import check_number
 
@@ -54,7 +53,8 @@ class Lifecycle:
         where: str,
     ) -> None:
         self._lanes = parts.lanes
-        self._hook = parts.hook
+        self._errands = parts.errands
+        self._grace = GRACE + parts.errands.seconds
         self._log = parts.log
         self._shutdown_timeout = shutdown_timeout
         self._where = where
@@ -158,7 +158,7 @@ class Lifecycle:
         while True:
             host = self._closing(self.hosts.here)
             left = max(0.0, end - clock())
-            in_time = host is None or await _notice(partial(host.close, left), left + GRACE)
+            in_time = host is None or await _notice(partial(host.close, left), left + self._grace)
             if not (in_time and self._missed_by(host)):
                 return self._report(host, begun, in_time=in_time)
 
@@ -175,7 +175,7 @@ class Lifecycle:
             if host is not None:
                 left = max(0.0, begun + seconds - time.monotonic())
                 host.close(left, over.set)
-                over.wait(left + GRACE)
+                over.wait(left + self._grace)
             in_time = host is None or over.is_set()
             if not (in_time and self._missed_by(host)):
                 return self._report(host, begun, in_time=in_time)
@@ -194,8 +194,9 @@ class Lifecycle:
         one's.
         """
         with self.hosts.lock:
-            over = self.hosts.closed and self.hosts.living() is None
-            return host is not None and not host.given_up and over and bool(self._pending())
+            if host is None or host.given_up or host.kept or not self.hosts.closed:
+                return False
+            return self.hosts.living() is None and bool(self._pending())
 
     def _report(self, host: Host | None, begun: float, *, in_time: bool) -> Report:
         if host is None:
@@ -231,17 +232,18 @@ class Lifecycle:
 
     def seconds_left(self) -> float | None:
         """
-        Seconds that the last flush may take; None if nothing is pending.
+        Seconds that the end may take; None if nothing is pending.
         """
-        if not self._pending():
-            return None
+        return self._flush_seconds() + self._errands.seconds if self._pending() else None
+
+    def _flush_seconds(self) -> float:
         return max(0.0, self._shutdown_timeout - self.hosts.spent)
 
     async def leave(self) -> None:
         """
         The last flush.
         """
-        seconds = self.seconds_left() or 0.0
+        seconds = self._flush_seconds()
         with self.hosts.lock:
             self._leaving = True
             host = self.hosts.living(turning=True)
@@ -252,11 +254,11 @@ class Lifecycle:
             for lane in self._lanes:
                 abandon(lane, given_up, kept)
             self._left = self._located(given_up, kept)
-            if self._hook is not None:
-                await in_thread(self._hook.deliver)
+            await self._errands.finish(closing=True)
             return
         host = self._closing(self.hosts.here)
-        if host is not None and await _notice(partial(host.close, seconds), seconds + GRACE):
+        grace = self._grace
+        if host is not None and await _notice(partial(host.close, seconds), seconds + grace):
             self._left = self._located(host.given_up, host.kept)
 
     def left(self) -> Left:

@@ -22,7 +22,8 @@ from sendoff.spool.places import FULL, runs_of
 
 if TYPE_CHECKING:
     from sendoff._batcher import Batch
-    from sendoff._hook import DropHook
+    from sendoff._hook import Hooks
+    from sendoff._letters import LetterBox
     from sendoff._log import Log
     from sendoff.options import Overflow
     from sendoff.spool.record import Record
@@ -41,7 +42,8 @@ class SpooledIntake(Intake):
         max_events: Most events held in memory.
         max_bytes: Most bytes held in memory.
         overflow: Which event goes when one that the disk does not take does not fit either.
-        hook: Where given-up events go, if the user wants to see them.
+        hooks: Who is told of fates, if the user wants to see them.
+        letters: Where events go that are given up, instead of being dropped.
         log: The dispatcher's lines.
     """
 
@@ -53,7 +55,8 @@ class SpooledIntake(Intake):
         max_events: int,
         max_bytes: int,
         overflow: Overflow,
-        hook: DropHook | None,
+        hooks: Hooks | None,
+        letters: LetterBox | None,
         log: Log,
     ) -> None:
         super().__init__(
@@ -61,7 +64,8 @@ class SpooledIntake(Intake):
             max_events=max_events,
             max_bytes=max_bytes,
             overflow=overflow,
-            hook=hook,
+            hooks=hooks,
+            letters=letters,
             log=log,
         )
         self.queue: SpooledQueue = SpooledQueue(
@@ -117,7 +121,8 @@ class SpooledIntake(Intake):
             return True
         if place == FULL:
             self.log("spool full", "%s: the spool is full, events are dropped")
-            self._offer(DropReason.SPOOL_FULL, body, event_id)
+            if self._hooks is not None:
+                self._hooks.given_up(self.name, DropReason.SPOOL_FULL, (body,), (event_id,))
             return False
         self._overflowed(((body, event_id),) if evicted is None else evicted)
         return evicted is not None

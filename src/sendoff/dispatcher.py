@@ -21,9 +21,11 @@ from types import MappingProxyType, TracebackType
 from typing import TYPE_CHECKING, Any, Self
 from uuid import UUID
 
+from sendoff._before import BeforeSend, Filter
 from sendoff._encode import new_id
+from sendoff._errands import Errand, Errands
 from sendoff._fork import forget_in_children
-from sendoff._hook import DropHook, OnDrop
+from sendoff._hook import DropHook, Hooks, OnDrop, OnOutcome, OutcomeHook
 from sendoff._host import Parts
 from sendoff._hosts import running_loop
 from sendoff._intake import Intake
@@ -33,6 +35,7 @@ from sendoff._log import Log, type_name
 from sendoff._refill import tend
 from sendoff._spooled import SpooledIntake
 from sendoff._threads import under_gevent
+from sendoff.dead_letters import DeadLetters
 from sendoff.destinations.base import Destination
 from sendoff.destinations.checks import insert_id_of
 from sendoff.errors import EventRejected, OptionError
@@ -44,6 +47,7 @@ from sendoff.options import (
     SHUTDOWN_TIMEOUT,
     Overflow,
     Spool,
+    check_callback,
     check_choice,
     check_number,
     check_text,
@@ -51,6 +55,7 @@ from sendoff.options import (
 from sendoff.transports.base import Transport
 
 if TYPE_CHECKING:
+    from sendoff._letters import LetterBox
     from sendoff.spool.store import Store
 
 __all__ = ["Dispatcher"]
@@ -77,7 +82,13 @@ class Dispatcher:
         shutdown_timeout: Seconds for the last flush; at least 0.
         handle_sigterm: Whether a SIGTERM that nobody else handles flushes before it kills. A
             handler of the application's is never replaced.
+        dead_letters: A file, its directory or a `DeadLetters`, to which events are written that are
+            given up after they were taken (but for those of a full queue); None to drop them.
+        before_send: Called at the call, in the caller's thread, with the `Event` (or the mapping
+            given to `enqueue`); returns what is to be sent in its place, or None for nothing.
         on_drop: Called with a reason and the events given up for it, in a worker thread.
+        on_outcome: Called with an `Outcome` for every fate that accepted events meet, in a worker
+            thread.
         blocking: Whether to send from a thread of its own and not from the caller's event loop, for
             programs that have none; `close` and `flush_blocking` go with it.
         transport: What sends requests; by default HTTP. Tests pass a `MemoryTransport`.
@@ -97,7 +108,11 @@ class Dispatcher:
         # How it ends.
         shutdown_timeout: float = SHUTDOWN_TIMEOUT,
         handle_sigterm: bool = True,
+        dead_letters: str | os.PathLike[str] | DeadLetters | None = None,
+        # What is told.
+        before_send: BeforeSend | None = None,
         on_drop: OnDrop | None = None,
+        on_outcome: OnOutcome | None = None,
         # What it goes through.
         blocking: bool = False,
         transport: Transport | None = None,
@@ -121,8 +136,11 @@ class Dispatcher:
         check_choice("blocking", blocking, (True, False))
         if blocking and under_gevent():
             raise OptionError("blocking must be False under gevent: asyncio needs real threads")
-        if on_drop is not None and not callable(on_drop):
-            raise OptionError(f"on_drop must be callable, not {type(on_drop).__name__}")
+        check_callback("before_send", before_send)
+        check_callback("on_drop", on_drop)
+        check_callback("on_outcome", on_outcome)
+        if dead_letters is not None and not isinstance(dead_letters, DeadLetters):
+            dead_letters = DeadLetters(dead_letters)
         if transport is not None and not hasattr(transport, "send"):
             raise OptionError(f"transport must be a transport, not {type(transport).__name__}")
         self._destinations = destinations
@@ -132,7 +150,10 @@ class Dispatcher:
         self._spool = spool if isinstance(spool, Spool | None) else Spool(spool)
         self._shutdown_timeout = float(shutdown_timeout)
         self._handle_sigterm = handle_sigterm
+        self._dead_letters = dead_letters
+        self._before_send = before_send
         self._on_drop = on_drop
+        self._on_outcome = on_outcome
         self._blocking = blocking
         self._transport = transport
         self._names = frozenset(names)
@@ -142,23 +163,38 @@ class Dispatcher:
 
     def _begin(self, *, closed: bool) -> None:
         self._log = Log()
-        self._hook = None if self._on_drop is None else DropHook(self._on_drop, self._ring_hook)
         self._store = self._new_store()
-        self._intakes = tuple(map(self._new_intake, self._destinations))
+        self._filter = None if self._before_send is None else Filter(self._before_send)
+        drops = outcomes = None
+        letters: LetterBox | None = None
+        if self._on_drop is not None:
+            drops = DropHook(self._on_drop, lambda: self._ring(drops))
+        if self._on_outcome is not None:
+            outcomes = OutcomeHook(self._on_outcome, lambda: self._ring(outcomes))
+        if self._dead_letters is not None:
+            from sendoff._letters import LetterBox  # needs POSIX
+
+            letters = LetterBox(self._dead_letters, lambda: self._ring(letters))
+        hooks = Hooks(drops, outcomes)
+        self._hooks = hooks.all()
+        new_intake = partial(
+            self._new_intake, hooks=hooks if self._hooks else None, letters=letters
+        )
+        self._intakes = tuple(map(new_intake, self._destinations))
         self._lanes = tuple(Lane(intake) for intake in self._intakes)
         refills = {lane.name: lane.refill for lane in self._lanes if lane.refill is not None}
         self._life = Lifecycle(
             Parts(
                 lanes=self._lanes,
                 transport=self._transport,
-                hook=self._hook,
+                errands=Errands(letters, self._hooks),
                 tend=None if self._store is None else partial(tend, self._store, refills),
                 log=self._log,
             ),
             blocking=self._blocking,
             handle_sigterm=self._handle_sigterm,
             shutdown_timeout=self._shutdown_timeout,
-            where="lost" if self._on_drop is None else "given to on_drop",
+            where=self._where_rest_goes(),
         )
         if self._store is not None:
             # What a close leaves in the spool is ours as long as we live, and then anybody's. Not
@@ -167,8 +203,14 @@ class Dispatcher:
         self._hosts = self._life.hosts
         self._life.set_closed(closed)
 
-    def _ring_hook(self) -> None:
-        self._hosts.ring_hook()
+    def _where_rest_goes(self) -> str:
+        if self._dead_letters is not None:
+            return "given to the dead letters"
+        return "lost" if self._on_drop is None else "given to on_drop"
+
+    def _ring(self, errand: Errand | None) -> None:
+        if errand is not None:
+            self._hosts.ring(errand)
 
     def _new_store(self) -> Store | None:
         if self._spool is None:
@@ -177,7 +219,9 @@ class Dispatcher:
 
         return Store(self._spool, self._names, self._log)
 
-    def _new_intake(self, destination: Destination) -> Intake:
+    def _new_intake(
+        self, destination: Destination, *, hooks: Hooks | None, letters: LetterBox | None
+    ) -> Intake:
         make: Callable[..., Intake] = Intake
         if self._store is not None:
             make = partial(SpooledIntake, spool=self._store.lanes[destination.name])
@@ -186,7 +230,8 @@ class Dispatcher:
             max_events=self._max_events,
             max_bytes=self._max_bytes,
             overflow=self._overflow,
-            hook=self._hook,
+            hooks=hooks,
+            letters=letters,
             log=self._log,
         )
 
@@ -197,7 +242,7 @@ class Dispatcher:
         Returns:
             What the child must keep alive.
         """
-        parents = (self._life, self._lanes, self._hook)
+        parents = (self._life, self._lanes, self._hooks)
         if self._store is not None:
             self._store.forget()
         self._begin(closed=self._hosts.closed)
@@ -334,6 +379,11 @@ class Dispatcher:
                 # A body in no known shape is everybody's to reject: better counted twice than not
                 # at all.
                 intakes = tuple(one for one in intakes if one.recognizes(payload)) or intakes
+            if self._filter is not None and payload is not None:
+                changed = self._filter.payload(payload, intakes)
+                if changed is None:
+                    return None
+                payload = changed
             event_id, now = new_id(), clock.time()
             taken = [intake.submit_payload(payload, event_id, now) for intake in intakes]
             if running_loop() is not self._hosts.loop:
@@ -346,7 +396,13 @@ class Dispatcher:
     def _submit(self, event: Event, to: str | Iterable[str] | None) -> str | None:
         try:
             accepted = False
-            for intake in self._intakes if to is None else self._named(to):
+            intakes = self._intakes if to is None else self._named(to)
+            if self._filter is not None:
+                changed = self._filter.event(event, intakes)
+                if changed is None:
+                    return None
+                event = changed
+            for intake in intakes:
                 if intake.submit(event):
                     accepted = True
             if running_loop() is not self._hosts.loop:
@@ -509,4 +565,11 @@ class Dispatcher:
         """
         A snapshot of every destination's ledger. From any thread.
         """
-        return Stats(MappingProxyType({lane.name: lane.stats() for lane in self._lanes}))
+        seen = [*self._hooks, *(() if self._filter is None else (self._filter,))]
+        failures = {hook.name: hook.failures for hook in seen if hook.failures}
+        missed = {hook.name: n for hook in self._hooks if (n := hook.missed_in_all)}
+        return Stats(
+            MappingProxyType({lane.name: lane.stats() for lane in self._lanes}),
+            MappingProxyType(failures),
+            MappingProxyType(missed),
+        )

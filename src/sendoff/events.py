@@ -19,7 +19,9 @@ __all__ = [
     "DropReason",
     "DroppedEvent",
     "Event",
+    "Fate",
     "Framing",
+    "Outcome",
     "Request",
     "Response",
     "Verdict",
@@ -168,6 +170,7 @@ class Verdict:
         detail: What the vendor said, shortened; for the log line.
         retry_after: Seconds that the server asks to wait, or None.
         at_once: Whether the first retry needs no wait, because the connection had gone stale.
+        status: The HTTP status, for the dead letters; None if there was no answer.
     """
 
     action: Action
@@ -175,6 +178,7 @@ class Verdict:
     detail: str = ""
     retry_after: float | None = None
     at_once: bool = False
+    status: int | None = None
 
 
 class DropReason(StrEnum):
@@ -200,3 +204,35 @@ class DropReason(StrEnum):
     """It was in the spool alone, and could not be read back."""
     INTERNAL = "internal"
     """A destination raised while its request was built or its answer was judged."""
+    FILTERED = "filtered"
+    """`before_send` returned None; counted for every destination named, and shown to no hook."""
+
+
+class Fate(StrEnum):
+    """
+    How an accepted event ended: what `Outcome.fate` may be.
+    """
+
+    DELIVERED = "delivered"
+    """The vendor answered that it has it."""
+    DEAD_LETTERED = "dead_lettered"
+    """Given up and written to the dead letters."""
+    DROPPED = "dropped"
+    """Given up."""
+
+
+class Outcome(NamedTuple):
+    """
+    The fate that some events of one destination met together, as `on_outcome` receives it.
+
+    Attributes:
+        destination: The destination's name.
+        fate: How they ended.
+        reason: Why they were given up; None if they were delivered.
+        ids: Their ids, as `track`, `identify` and `enqueue` returned them.
+    """
+
+    destination: str
+    fate: Fate
+    reason: DropReason | None
+    ids: tuple[str, ...]

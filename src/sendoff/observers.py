@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 __all__ = ["DestinationStats", "Report", "Stats"]
 
@@ -30,7 +30,9 @@ class DestinationStats:
         delivered: The vendor answered that it has them.
         rejections: Not taken at the call, by reason.
         dropped: Taken and given up, by reason (`DropReason`).
-        dead_lettered: Refused by the vendor for good and written to the dead letters.
+        dead_lettered: Taken, given up and written to the dead letters; not counted in `dropped`.
+        dead_letter_faults: Those of `dropped` that the dead letters could not be written for: the
+            file is full or cannot be opened.
         pending: Queued, in flight, waiting for a retry, or on disk in the spool.
         pending_bytes: Bytes of the encoded pending events.
         in_flight: Pending events that a worker has in hand.
@@ -49,6 +51,7 @@ class DestinationStats:
     rejections: Mapping[str, int]
     dropped: Mapping[str, int]
     dead_lettered: int
+    dead_letter_faults: int = 0
     pending: int
     pending_bytes: int
     in_flight: int
@@ -89,9 +92,15 @@ class Stats:
 
     Attributes:
         destinations: One ledger for each destination, by its name.
+        hook_failures: Exceptions and wrong results of `before_send`, `on_drop` and `on_outcome`, by
+            the name of the option; only those above 0.
+        hook_missed: Events that `on_drop` and `on_outcome` were too slow to be shown, by the name
+            of the option; only those above 0.
     """
 
     destinations: Mapping[str, DestinationStats]
+    hook_failures: Mapping[str, int] = field(default_factory=dict)
+    hook_missed: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ import os
 import ssl as tls
 import sys
 from dataclasses import dataclass, field
+from inspect import iscoroutinefunction
 from typing import Literal
 from urllib.parse import SplitResult, unquote, urlsplit
 
@@ -144,6 +145,20 @@ def check_choice(option: str, value: object, choices: tuple[object, ...]) -> Non
     if not any(value is choice or value == choice for choice in choices):
         listed = ", ".join(repr(choice) for choice in choices)
         raise OptionError(f"{option} must be one of {listed}, not {value!r}")
+
+
+def check_callback(option: str, value: object) -> None:
+    """
+    Raises unless a value is a plain callable, or None; nobody would await what a coroutine function
+    returns.
+
+    Raises:
+        OptionError: The message names the option.
+    """
+    if value is not None and not callable(value):
+        raise OptionError(f"{option} must be callable, not {type(value).__name__}")
+    if iscoroutinefunction(value) or iscoroutinefunction(getattr(value, "__call__", None)):  # noqa: B004
+        raise OptionError(f"{option} must be a plain function, not a coroutine function")
 
 
 def check_text(option: str, value: object, *, secret: bool = False) -> None:

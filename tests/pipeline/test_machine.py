@@ -278,6 +278,7 @@ class Machine(RuleBasedStateMachine):
             assert Counter(life.dropped[name].values()) == Counter(one.dropped)
             assert life.acked[name].keys() <= world.vendors[name].processed.keys()
             assert life.nameless[name] == 0
+            assert life.told[name] == life.acked[name].keys() | life.dropped[name].keys()
             gone = world.arrived[name] | life.dropped[name].keys() | life.acked[name].keys()
             assert life.given[name].keys() <= gone
             lost = world.inherited[name].keys() - gone - world.excused[name]
@@ -348,7 +349,7 @@ class SpooledMachine(Machine):
         for name, one in self._ledgers():
             if name in self._expected:
                 assert one.recovered == self._expected[name], name
-        left = [found for found in pathlib.Path(self.folder).glob(f"{self.world.lives}/*/*.seg")]
+        left = list(pathlib.Path(self.folder).glob(f"{self.world.lives}/*/*.seg"))
         assert not left or self.world.life.spoiled
 
 

@@ -21,7 +21,7 @@ STEPS = {"_queue", "_batcher", "_narrow", "_throttle", "_breaker", "_window", "_
 STEP_MAY = VALUES | {"_queue", "_batcher"}  # a batcher takes from a queue, narrowing halves a batch
 PLAIN = STEPS | {"_backlog", "spool.places", "spool.record", "spool.runs"}
 NOT_PLAIN = {"asyncio", "anyio", "time", "random", "socket", "aiohttp", "os", "fcntl"}
-PUBLIC_USERS = ("cli", "__main__", "demo", "sink", "integrations", "metrics", "testing")
+PUBLIC_USERS = ("cli", "__main__", "demo", "sink", "replay", "integrations", "metrics", "testing")
 
 
 def imports_of(path: Path) -> set[str]:
@@ -102,6 +102,11 @@ def test_what_is_plain_knows_no_clock_and_no_disk() -> None:
         ("sendoff._hosts", {"_lifecycle", "dispatcher"}),
         ("sendoff._lifecycle", {"dispatcher"}),
         ("sendoff._exit", {"_hosts", "_lifecycle"}),
+        ("sendoff._errands", {"_host", "_hosts", "_lifecycle", "dispatcher"}),
+        ("sendoff._hook", {"_intake", "dispatcher"}),
+        ("sendoff._letters", {"_intake", "dispatcher"}),
+        ("sendoff._before", {"dispatcher"}),
+        ("fcntl", {"_letters", "replay.journal"}),
         ("sendoff._throttle", {"_lane", "_delivery", "_gate"}),
         ("sendoff._retry", {"_delivery"}),
         ("sendoff._window", {"_delivery", "_gate"}),

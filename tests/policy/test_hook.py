@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import itertools
 import logging
+import threading
 from collections import deque
 
 import pytest
 
-from sendoff import DroppedEvent, DropReason
-from sendoff._hook import MAX_BACKLOG, MAX_BACKLOG_BYTES, DropHook
+from sendoff import DroppedEvent, DropReason, Fate, Outcome
+from sendoff._hook import (
+    MAX_BACKLOG,
+    MAX_BACKLOG_BYTES,
+    MAX_OUTCOME_IDS,
+    DropHook,
+    Hooks,
+    OutcomeHook,
+)
 
 OVERFLOW, REFUSED = DropReason.OVERFLOW, DropReason.REFUSED
 
@@ -113,6 +121,7 @@ def test_a_slow_callback_costs_bounded_memory(hook, seen, caplog):
     hook.deliver()
     assert [len(events) for _, events in seen.calls] == [MAX_BACKLOG, 1]
     assert caplog.messages == ["on_drop was too slow: 5 dropped events were not shown to it"]
+    assert (hook.missed, hook.missed_in_all) == (0, 5)
 
 
 def test_large_events_are_bounded_by_their_bytes(seen):
@@ -154,6 +163,100 @@ def test_a_callback_that_raises_is_contained(caplog):
 def test_a_dropped_event_hides_its_body():
     """It holds the caller's data, and often a token."""
     assert repr(dropped(1, b"s3cret")) == "DroppedEvent(id='id-1', destination='datadog')"
+
+
+def test_one_call_at_a_time():
+    """The last call after a close waits for an earlier one that is still in the callback."""
+    begun, go = threading.Event(), threading.Event()
+    calls = []
+
+    def callback(reason, events):
+        calls.append(f"begin {events[0].id}")
+        begun.set()
+        assert go.wait(10)
+        calls.append(f"end {events[0].id}")
+
+    hook = DropHook(callback, lambda: None)
+    hook.offer(OVERFLOW, dropped(1))
+    first = threading.Thread(target=hook.deliver)
+    first.start()
+    assert begun.wait(10)
+    hook.offer(OVERFLOW, dropped(2))
+    second = threading.Thread(target=hook.deliver)
+    second.start()
+    go.set()
+    first.join()
+    second.join()
+    assert calls == ["begin id-1", "end id-1", "begin id-2", "end id-2"]
+
+
+# --- outcomes -------------------------------------------------------------------------------------
+
+
+def test_outcomes_come_in_the_order_of_fates():
+    """One call for each fate, with a plain tuple of ids."""
+    calls = []
+    hook = OutcomeHook(calls.append, lambda: None)
+    hook.offer("datadog", Fate.DELIVERED, None, ["a", "b"])
+    hook.offer("datadog", Fate.DROPPED, REFUSED, ["c"])
+    hook.offer("datadog", Fate.DELIVERED, None, ["d"])
+    hook.deliver()
+    hook.deliver()
+    assert calls == [
+        Outcome("datadog", Fate.DELIVERED, None, ("a", "b")),
+        Outcome("datadog", Fate.DROPPED, REFUSED, ("c",)),
+        Outcome("datadog", Fate.DELIVERED, None, ("d",)),
+    ]
+    assert (calls[0].fate, calls[1].reason) == ("delivered", "refused")
+
+
+def test_a_slow_on_outcome_costs_bounded_memory(caplog):
+    """Beyond 100,000 ids the rest is counted and said, and shown ones make room again."""
+    calls = []
+    hook = OutcomeHook(lambda outcome: calls.append(len(outcome.ids)), lambda: None)
+    hook.offer("datadog", Fate.DELIVERED, None, ["x"] * (MAX_OUTCOME_IDS - 2))
+    hook.offer("datadog", Fate.DELIVERED, None, ["x"] * 5)
+    hook.offer("datadog", Fate.DELIVERED, None, ["x"] * 5)
+    hook.deliver()
+    hook.offer("datadog", Fate.DELIVERED, None, ["x"])
+    hook.deliver()
+    assert calls == [MAX_OUTCOME_IDS - 2, 2, 1]
+    assert caplog.messages == ["on_outcome was too slow: 8 events' fates were not shown to it"]
+    assert hook.missed_in_all == 8
+
+
+def test_an_on_outcome_that_raises_is_contained(caplog):
+    """The next fate is still shown."""
+
+    def callback(outcome):
+        raise ValueError("s3cret")
+
+    hook = OutcomeHook(callback, lambda: None)
+    for _ in range(3):
+        hook.offer("datadog", Fate.DELIVERED, None, ["s3cret"])
+    hook.deliver()
+    assert hook.failures == 3
+    assert caplog.messages == ["on_outcome raised ValueError; further ones are only counted"]
+
+
+def test_what_is_in_the_dead_letters_is_not_offered_to_on_drop():
+    """The first events are, the others were dropped; each fate is told once."""
+    drops, fates = [], []
+    on_drop = DropHook(lambda reason, events: drops.extend(e.id for e in events), lambda: None)
+    on_outcome = OutcomeHook(lambda o: fates.append((o.fate, o.ids)), lambda: None)
+    hooks = Hooks(on_drop, on_outcome)
+    hooks.given_up("datadog", REFUSED, [b"1", b"2", b"3"], ["a", "b", "c"], 2)
+    hooks.given_up("datadog", REFUSED, [b"4"], ["d"], 1)
+    hooks.given_up("datadog", REFUSED, [b"5"], ["e"])
+    for hook in hooks.all():
+        hook.deliver()
+    assert drops == ["c", "e"]
+    assert fates == [
+        ("dead_lettered", ("a", "b")),
+        ("dropped", ("c",)),
+        ("dead_lettered", ("d",)),
+        ("dropped", ("e",)),
+    ]
 
 
 def test_a_slow_callback_is_one_line_a_minute(seen, caplog):

@@ -65,6 +65,7 @@ def test_a_ledgers_snapshot_shows_the_queue_and_stays():
         "rejections": {},
         "dropped": {},
         "dead_lettered": 0,
+        "dead_letter_faults": 0,
         "pending": 3,
         "pending_bytes": 15,
         "in_flight": 1,

@@ -11,6 +11,7 @@ from uuid import uuid4
 
 from sendoff import (
     Datadog,
+    DeadLetters,
     Destination,
     DestinationStats,
     Dispatcher,
@@ -20,7 +21,9 @@ from sendoff import (
     Framing,
     Freshpaint,
     HttpDestination,
+    Letter,
     MemoryTransport,
+    Outcome,
     Report,
     Request,
     Response,
@@ -30,6 +33,7 @@ from sendoff import (
     Transport,
     Tuning,
     Verdict,
+    read_letters,
 )
 from sendoff.destinations.base import Dumps
 
@@ -43,6 +47,21 @@ Dispatcher(Freshpaint(token="t"), spool=Path("spool"))
 Dispatcher(Freshpaint(token="t"), spool=Spool(Path("spool"), fsync="always"))
 
 
+def before_send(event: Event) -> Event | None:
+    return None if event.name == "noise" else event._replace(ip=None)
+
+
+def on_outcome(outcome: Outcome) -> None:
+    print(outcome.destination, outcome.fate.value, outcome.reason, len(outcome.ids))
+
+
+def dead() -> None:
+    for letter in read_letters("letters"):
+        assert_type(letter, Letter | None)
+    Dispatcher(Freshpaint(token="t"), dead_letters=Path("letters"))
+    Dispatcher(Freshpaint(token="t"), dead_letters="letters")
+
+
 async def calls() -> None:
     dispatcher = Dispatcher(
         Datadog(api_key="k", application_id="a", site="us3", framing="ndjson", compression="gzip"),
@@ -52,7 +71,10 @@ async def calls() -> None:
         overflow="drop_oldest",
         spool=Spool("spool", max_bytes=2**30, segment_bytes=2**20, fsync=0.5),
         shutdown_timeout=3,
+        dead_letters=DeadLetters("letters", max_bytes=2**20),
+        before_send=before_send,
         on_drop=on_drop,
+        on_outcome=on_outcome,
         transport=MemoryTransport(lambda request: Response(202)),
     )
     async with dispatcher as same:
@@ -76,6 +98,7 @@ async def calls() -> None:
         assert_type(stats, DestinationStats)
         assert_type(stats.submitted, int)
         assert_type(stats.dropped, Mapping[str, int])
+        assert_type(dispatcher.stats().hook_failures, Mapping[str, int])
     await dispatcher.start()
     report = await dispatcher.aclose(timeout=5.0)
     assert_type(bool(report), bool)

@@ -157,12 +157,18 @@ def verdict_of_response(response: Response, now: float, secrets: Sequence[str] =
         if not _is_html(response):
             return DELIVERED
         # A captive portal or a proxy's page under a 200: the intake has not seen the events.
-        return Verdict(Action.RETRY, "html_answer", f"{response.status} with an HTML page")
+        return Verdict(
+            Action.RETRY,
+            "html_answer",
+            f"{response.status} with an HTML page",
+            status=response.status,
+        )
     return Verdict(
         row.action,
         row.reason,
         f"{response.status} {_own_words(response.body, secrets)}".rstrip(),
         retry_after=_retry_after(response.headers, now),
+        status=response.status,
     )
 
 
