@@ -179,7 +179,8 @@ def soak(
             if now >= line_at:
                 line_at += PROGRESS_SECONDS
                 print(_progress(now - begun, sink, folder), flush=True)
-            if all([slot.turn(go_on=going) for slot in slots]):
+            over = [slot.turn(go_on=going) for slot in slots]  # all of them have their turn
+            if all(over):
                 break
             time.sleep(0.05)
         if spool:
