@@ -186,6 +186,7 @@ class Machine(RuleBasedStateMachine):
         """In a task of its own, beside whatever comes next."""
         started = {"start": self._start, "flush": self._flush, "aclose": self._aclose}[verb]
         self.world.background(started(timeout))
+        self.world.run(asyncio.sleep(0))  # nobody would await it if the loop were cut now
 
     @precondition(lambda self: self.world.busy())
     @rule()

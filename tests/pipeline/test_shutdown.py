@@ -5,6 +5,7 @@ Ways to end: in time, with everything sent that can be, and with a word on the r
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 from collections.abc import Sequence
 from typing import Any
@@ -12,7 +13,8 @@ from typing import Any
 import pytest
 
 from sendoff import DroppedEvent, Report, Response, Retry
-from virtual import Vendors, datadog, dispatcher, fates, freshpaint, now, run
+from virtual import Vendors, VirtualLoop, datadog, dispatcher, fates, freshpaint, now, run
+from world import worker_threads_in_place
 
 
 async def hang() -> int:
@@ -478,3 +480,26 @@ def test_a_loop_that_ends_does_not_make_a_close_longer() -> None:
     tasks: list[asyncio.Task[Any]] = []
     run(main())
     assert 60 <= ends[0] <= 61
+
+
+@pytest.mark.parametrize("turns", range(1, 25))
+def test_a_loop_closed_at_any_turn_of_a_close_leaves_no_complaint(turns: int) -> None:
+    """Nothing was made then that somebody should have awaited, and nothing is lost."""
+    d = dispatcher(Vendors(), datadog(), on_drop=print, on_outcome=print)
+
+    async def turn() -> None:
+        for _ in range(turns):
+            await asyncio.sleep(0)
+
+    with worker_threads_in_place():
+        loop = VirtualLoop()
+        d.track("x", user_id="u")
+        closing = loop.create_task(d.aclose())
+        loop.run_until_complete(turn())
+        closing.cancel()
+        loop.close()
+        del closing, loop
+        gc.collect()
+        assert run(d.aclose())
+        assert fates(d, "datadog") == {"delivered": 1}
+        gc.collect()
