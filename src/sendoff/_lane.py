@@ -332,9 +332,9 @@ class Lane:
         """
         if self._flushes:
             with self._lock:
-                held = (*self._in_hand, *self._returned, *self.intake.writing)
-                oldest = min((one.first for one in held), default=self._queue.head)
-                oldest = min(oldest, self._queue.head)
+                firsts = [work.first for work in self._in_hand]
+                firsts += [batch.first for batch in (*self._returned, *self.intake.writing)]
+                oldest = min([self._queue.head, *firsts])
                 ready = [notify for target, notify in self._flushes if target <= oldest]
                 self._flushes = [flush for flush in self._flushes if flush[0] > oldest]
             for notify in ready:

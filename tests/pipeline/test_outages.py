@@ -118,12 +118,13 @@ def test_a_wrong_key_that_stays_is_asked_about_rarely() -> None:
 def test_a_vendor_that_is_dead_from_the_start_sees_few_requests(failure: str) -> None:
     """128 workers with 10,000 events: five failures and then single probes."""
 
-    def answer(request: Request, events: Any) -> int:
+    async def answer() -> int:
+        await asyncio.sleep(0.05)
         if failure == "connect":
             raise TransportError("connect", perhaps_sent=False)
         return 503
 
-    vendors = Vendors(answer)
+    vendors = Vendors(lambda request, events: answer())
 
     async def main() -> None:
         async with dispatcher(vendors, freshpaint()) as d:
