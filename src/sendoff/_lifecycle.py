@@ -184,9 +184,11 @@ class Lifecycle:
         with self.hosts.lock:
             again = self.hosts.closed and self.hosts.living() is None
             self.set_closed(True)
-            # What the last close left in the spool waits for the next start.
-            parked = again and any(self._kept().values())
-            return host_for() if self._pending() and not parked else self.hosts.living()
+            pending = self._pending()
+            # What the last close left in the spool waits for the next start; a loop that was closed
+            # in the middle of a close leaves some in memory as well, and that has to go.
+            parked = again and pending == self._kept()
+            return host_for() if pending and not parked else self.hosts.living()
 
     def _missed_by(self, host: Host | None) -> bool:
         """

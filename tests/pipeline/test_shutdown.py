@@ -8,6 +8,7 @@ import asyncio
 import gc
 import threading
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -503,3 +504,29 @@ def test_a_loop_closed_at_any_turn_of_a_close_leaves_no_complaint(turns: int) ->
         assert run(d.aclose())
         assert fates(d, "datadog") == {"delivered": 1}
         gc.collect()
+
+
+def test_a_close_cut_off_by_its_loop_can_be_asked_for_again(tmp_path: Path) -> None:
+    """What was in memory when the loop was closed is sent or kept by the next close, and said."""
+    vendors = Vendors(lambda request, events: hang())
+    d = dispatcher(vendors, datadog(), max_queue_events=2, spool=tmp_path)
+
+    async def main() -> None:
+        for _ in range(5):
+            d.track("x", user_id="u")
+        await d.start()
+        await asyncio.sleep(2)
+
+    with worker_threads_in_place():
+        loop, other = VirtualLoop(), VirtualLoop()
+        loop.run_until_complete(main())
+        assert not other.run_until_complete(d.aclose(1))
+        loop.close()
+        other.close()
+        report = run(d.aclose(1))
+        assert report.left == {"datadog": 5}
+        assert fates(d, "datadog") == {"pending": 5}
+        vendors.answer = None
+        run(d.start())
+        assert run(d.aclose())
+        assert fates(d, "datadog") == {"delivered": 5}
