@@ -182,9 +182,9 @@ class Hosts:
 
     def _ended(self, host: Host) -> None:
         with self.lock:
-            for lane in self._parts.lanes:
-                lane.end_flushes()  # of those who asked while this one was ending
             if self._host is host:
+                for lane in self._parts.lanes:
+                    lane.detach()  # once more: ends flushes that began while it was ending
                 self._host = None
                 self.loop = self
                 self._left_loop = weakref.ref(host.loop)

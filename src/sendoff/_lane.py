@@ -173,12 +173,6 @@ class Lane:
         self._spawn = None
         for work in tuple(self._in_hand):
             self._put_back(work)
-        self.end_flushes()
-
-    def end_flushes(self) -> None:
-        """
-        Ends every wait for events to be settled.
-        """
         with self._lock:
             flushes, self._flushes = self._flushes, []
         for _, notify in flushes:
