@@ -56,6 +56,10 @@ FAULTS = (
 END_SECONDS = SHUTDOWN_SECONDS + 10.0
 """Seconds after which a producer that was ended is overdue: its deadline and a busy machine."""
 
+LONGEST_SECONDS = 8.0
+LIVES = (0.025, 0.125, 0.375, 1.0)
+"""Shares of the longest life: some end while they start, some when all is in motion."""
+
 PROGRESS_SECONDS = 10.0
 NAMES = ("datadog", "freshpaint")
 
@@ -69,10 +73,16 @@ class Slot:
         folder: Where their files are.
         common: What all jobs have in common.
         chance: Of their lives' lengths and ends.
+        longest: Seconds of their longest life.
     """
 
     def __init__(
-        self, kind: str, folder: str, common: dict[str, Any], chance: random.Random
+        self,
+        kind: str,
+        folder: str,
+        common: dict[str, Any],
+        chance: random.Random,
+        longest: float,
     ) -> None:
         self.kind = kind
         self.files = f"{folder}/{kind}"
@@ -82,6 +92,7 @@ class Slot:
         self.overdue = 0
         self._common = common
         self._chance = chance
+        self._longest = longest
         self._process: subprocess.Popen[bytes] | None = None
         self._job: Job
         self._end_at = 0.0
@@ -115,7 +126,7 @@ class Slot:
     def _start(self, now: float) -> None:
         ways = WAYS if self._common["spool"] else WAYS[:-1]
         way = self._chance.choice(ways)
-        seconds = self._chance.choice((0.2, 1.0, 3.0, 8.0))
+        seconds = self._chance.choice(LIVES) * self._longest
         self._job = Job(
             kind=self.kind,
             way=way,
@@ -165,7 +176,8 @@ def soak(
             "freshpaint": sink.freshpaint_endpoint,
             "spool": f"{folder}/spool" if spool else None,
         }
-        slots = [Slot(kind, folder, common, chance) for kind in kinds]
+        longest = min(LONGEST_SECONDS, minutes * 20)
+        slots = [Slot(kind, folder, common, chance, longest) for kind in kinds]
         begun = time.monotonic()
         end, faults_at, line_at = begun + minutes * 60, begun, begun + PROGRESS_SECONDS
         while True:
