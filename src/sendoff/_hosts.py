@@ -141,10 +141,13 @@ class Hosts:
         """
         The host; without one, a new one in the running loop, or in a thread if that is asked for.
         """
-        host = self.living()
-        if host is None:
-            host = self.in_thread() if self._blocking else self._new(asyncio.get_running_loop())
-        return host
+        return self.in_thread() if self._blocking else self.in_loop()
+
+    def in_loop(self) -> Host:
+        """
+        The host; without one, a new one in the running loop.
+        """
+        return self.living() or self._new(asyncio.get_running_loop())
 
     def in_thread(self) -> Host:
         """

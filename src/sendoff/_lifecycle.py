@@ -258,7 +258,8 @@ class Lifecycle:
             self._left = self._located(given_up, kept)
             await self._errands.finish(closing=True)
             return
-        host = self._closing(self.hosts.here)
+        # Here also with `blocking`: an interpreter that shuts down may start no thread.
+        host = self._closing(self.hosts.in_loop)
         grace = self._grace
         if host is not None and await _notice(partial(host.close, seconds), seconds + grace):
             self._left = self._located(host.given_up, host.kept)
