@@ -43,7 +43,7 @@ class _Importing:
     Held by a thread that imports, and by a fork.
     """
 
-    lock = threading.Lock()
+    lock = threading.RLock()  # where no thread can be started, one import is done within another
     held_by_fork = False
 
 
@@ -57,7 +57,7 @@ def forget_in_children(thing: _Forgetful) -> None:
 @contextmanager
 def no_forks() -> Iterator[None]:
     """
-    Has forks wait, while a thread of ours imports. Not to be nested.
+    Has forks wait, while a thread of ours imports.
     """
     with _Importing.lock:
         yield
@@ -81,7 +81,7 @@ def _in_parent() -> None:
 
 
 def _in_child() -> None:
-    _Importing.lock = threading.Lock()
+    _Importing.lock = threading.RLock()
     _kept.extend(thing.forget_parent() for thing in list(_watched))
 
 

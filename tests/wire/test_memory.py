@@ -16,6 +16,8 @@ import pytest
 
 import sendoff
 
+pytestmark = pytest.mark.slow
+
 BOUND = 16 * 2**20
 FACTOR = {"datadog": 3.0, "freshpaint": 2.0}
 """

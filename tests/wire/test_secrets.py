@@ -27,6 +27,8 @@ from sendoff import Datadog, Dispatcher, Freshpaint, MemoryTransport, Response, 
 from sendoff.errors import SendoffError
 from sendoff.sink import Settings, SinkProcess
 
+pytestmark = pytest.mark.slow
+
 KEY = "canarykey0123456789"
 TOKEN = "canarytoken0123456789"
 PASSWORD = "canarypassword"

@@ -13,6 +13,8 @@ import pytest
 from sendoff import Datadog, Dispatcher, Freshpaint, Retry
 from sendoff.sink import Settings, SinkProcess
 
+pytestmark = pytest.mark.slow
+
 EVENTS = 6_000
 STORM = (
     "503 for 600ms after 300ms",

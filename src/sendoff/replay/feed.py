@@ -132,6 +132,8 @@ class _Replay:
                         await self._watch()
                 except _Stop as stop:
                     self.gave_up = str(stop)
+                finally:
+                    notes.quiet = True  # what the dispatcher now calls lost is in the file
         finally:
             self.elapsed = loop.time() - began
             self._show()
@@ -188,9 +190,12 @@ class _Notes(logging.Handler):
     def __init__(self, screen: Screen) -> None:
         super().__init__(logging.WARNING)
         self._screen = screen
+        # All mutable state.
+        self.quiet = False
 
     def emit(self, record: logging.LogRecord) -> None:
         """
         Shows one line.
         """
-        self._screen.note(record.getMessage())
+        if not self.quiet:
+            self._screen.note(record.getMessage())

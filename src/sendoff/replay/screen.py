@@ -56,6 +56,10 @@ class PlainScreen:
 
     interval = 1.0
 
+    def __init__(self) -> None:
+        # All mutable state.
+        self._last = (-1, -1, -1)
+
     def __enter__(self) -> Self:
         """
         Begins to show: there is nothing to set up.
@@ -74,8 +78,11 @@ class PlainScreen:
 
     def update(self, sent: int, refused: int, total: int) -> None:
         """
-        One line.
+        One line, if anything has changed.
         """
+        if (sent, refused, total) == self._last:
+            return
+        self._last = (sent, refused, total)
         self.note(f"{sent:,} of {total:,} sent, {refused:,} refused")
 
     def note(self, text: str) -> None:
