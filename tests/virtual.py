@@ -18,32 +18,47 @@ from sendoff import Datadog, Dispatcher, Freshpaint, MemoryTransport, Request, R
 STUCK_SECONDS = 5.0
 """Real seconds after which a loop with no timer and no event is stuck."""
 
+MOST_TURNS = 30_000
+"""Turns of a loop in one instant, beyond which it turns for ever."""
+
 
 class _JumpingSelector(selectors.SelectSelector):
-    def __init__(self) -> None:
+    def __init__(self, now: float, patience: float) -> None:
         super().__init__()
-        self.now = 0.0
+        self.now = now
+        self.patience = patience
+        self.turns = 0  # in a row, at one instant
 
     def select(self, timeout: float | None = None) -> list[Any]:
         events = super().select(0)
+        self.turns += 1
+        if self.turns > MOST_TURNS:
+            raise RuntimeError("the loop turns and turns, and no time passes")
         if events or timeout == 0:
             return events
         if timeout is None:
-            events = super().select(STUCK_SECONDS)
+            events = super().select(self.patience)
             if not events:
                 raise RuntimeError("the loop waits for something that never comes")
             return events
         self.now += timeout
+        self.turns = 0
         return []
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
-    def __init__(self) -> None:
-        self._jumping = _JumpingSelector()
+    def __init__(self, now: float = 0.0, patience: float = STUCK_SECONDS) -> None:
+        self._jumping = _JumpingSelector(now, patience)
         super().__init__(self._jumping)
 
     def time(self) -> float:
         return self._jumping.now
+
+    def catch_up(self, now: float) -> None:
+        """
+        Another loop has moved the time, which is one for all.
+        """
+        self._jumping.now = max(self._jumping.now, now)
 
 
 def run(main: Coroutine[Any, Any, Any]) -> Any:

@@ -7,9 +7,9 @@ first, because the hooks are shown what could not be written, and each has a bou
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from functools import partial
-from typing import Protocol
+from typing import Any, Protocol
 
 import anyio
 
@@ -88,7 +88,17 @@ class Errands:
 
 
 async def _once_more(errands: Sequence[Errand], seconds: float) -> None:
-    with anyio.move_on_after(seconds, shield=True):
-        async with anyio.create_task_group() as tasks:
-            for errand in errands:
-                tasks.start_soon(partial(in_thread, errand.deliver))
+    coroutines = [in_thread(errand.deliver) for errand in errands]
+    try:
+        with anyio.move_on_after(seconds, shield=True):
+            async with anyio.create_task_group() as tasks:
+                for coroutine in coroutines:
+                    tasks.start_soon(partial(_same, coroutine))
+    finally:
+        for coroutine in coroutines:
+            # One that a loop closed under us never began would complain that nobody awaited it.
+            coroutine.close()
+
+
+def _same(coroutine: Coroutine[Any, Any, None]) -> Coroutine[Any, Any, None]:
+    return coroutine

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 import types
 from collections.abc import Callable, Coroutine, Generator
@@ -102,6 +103,7 @@ class Host:
         self.failed = False  # it was stopped by an error
         self._close_asked = asyncio.Event()
         self._close_timeout: float | None = None  # None: the loop ended without `aclose`
+        self._flush_until = math.inf  # when the last flush ends
         self._bells = {errand: asyncio.Event() for errand in parts.errands.all}
         self._ready: list[Callable[[], None]] = []
         self._done: list[Callable[[], None]] = []
@@ -144,7 +146,15 @@ class Host:
         """
         Has somebody told, from the loop, when events begin to go.
         """
-        self.call(lambda: notify() if self._is_ready else self._ready.append(notify))
+        self.call(
+            lambda: notify() if self._is_ready or self._is_done else self._ready.append(notify)
+        )
+
+    def when_over(self, notify: Callable[[], None]) -> None:
+        """
+        Has somebody told, from the loop, when all is over.
+        """
+        self.call(lambda: notify() if self._is_done else self._done.append(notify))
 
     def close(self, timeout: float, notify: Callable[[], None]) -> None:
         """
@@ -154,17 +164,11 @@ class Host:
             timeout: Seconds for the flush; an earlier call's stands.
             notify: Whom to tell.
         """
-
-        def ask() -> None:
-            if self._is_done:
-                notify()
-                return
-            self._done.append(notify)
-            if self._close_timeout is None:
-                self._close_timeout = timeout
-            self._close_asked.set()
-
-        self.call(ask)
+        # At once: a host that is stopped by an error before it hears of it gives up what is left.
+        if self._close_timeout is None:
+            self._close_timeout = timeout
+        self.call(self._close_asked.set)
+        self.when_over(notify)
 
     def forsake(self) -> None:
         """
@@ -244,7 +248,8 @@ class Host:
         """
         timeout = self._shutdown_timeout if self._close_timeout is None else self._close_timeout
         begun = self._clock()
-        deadline = begun + timeout
+        # A loop that ends while a close is under way does not make it any longer.
+        deadline = self._flush_until = min(self._flush_until, begun + timeout)
         left = len(self._lanes)
         done = asyncio.Event()
 
@@ -257,7 +262,7 @@ class Host:
 
         for lane in self._lanes:
             spawn(partial(drain, lane), f"sendoff {lane.name} drain")
-        with anyio.move_on_after(timeout, shield=True):
+        with anyio.move_on_after(deadline - begun, shield=True):
             await done.wait()
         self.flushed_for = self._clock() - begun
 

@@ -141,10 +141,13 @@ class Hosts:
         """
         The host; without one, a new one in the running loop, or in a thread if that is asked for.
         """
-        host = self.living()
-        if host is None:
-            host = self.in_thread() if self._blocking else self._new(asyncio.get_running_loop())
-        return host
+        return self.in_thread() if self._blocking else self.in_loop()
+
+    def in_loop(self) -> Host:
+        """
+        The host; without one, a new one in the running loop.
+        """
+        return self.living() or self._new(asyncio.get_running_loop())
 
     def in_thread(self) -> Host:
         """
@@ -183,6 +186,8 @@ class Hosts:
     def _ended(self, host: Host) -> None:
         with self.lock:
             if self._host is host:
+                for lane in self._parts.lanes:
+                    lane.detach()  # once more: ends flushes that began while it was ending
                 self._host = None
                 self.loop = self
                 self._left_loop = weakref.ref(host.loop)

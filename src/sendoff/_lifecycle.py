@@ -85,7 +85,7 @@ class Lifecycle:
         """
         hosts = self.hosts
         while (host := hosts.living()) is not None and host.closing:
-            await _notice(partial(host.close, 0.0), None)  # what closes here closes first
+            await _notice(host.when_over, None)  # what closes here closes first
         with hosts.lock:
             self.set_closed(False)
             host = hosts.here()
@@ -98,13 +98,14 @@ class Lifecycle:
         Waits in a loop until everything accepted before has its fate.
         """
         begun = _begin(timeout)
-        with self.hosts.lock:
-            if not self.hosts.closed:
-                self.hosts.here()
         loop = asyncio.get_running_loop()
         futures = [loop.create_future() for _ in self._lanes]
         with self._settling([_notifier(loop, future) for future in futures]) as targets:
-            if not self.hosts.closed:
+            # Only now: a host that is just ending still ends the waits that began before.
+            with self.hosts.lock:
+                if not (closed := self.hosts.closed):
+                    self.hosts.here()
+            if not closed:
                 with anyio.move_on_after(timeout):
                     for future in futures:
                         await future
@@ -115,12 +116,12 @@ class Lifecycle:
         Waits in a thread until everything accepted before has its fate.
         """
         begun = _begin(timeout)
-        with self.hosts.lock:
-            if not self.hosts.closed:
-                _not_in_loop(self.hosts.in_thread(), "flush")
         events = [threading.Event() for _ in self._lanes]
         with self._settling([event.set for event in events]) as targets:
-            if not self.hosts.closed:
+            with self.hosts.lock:
+                if not (closed := self.hosts.closed):
+                    _not_in_loop(self.hosts.in_thread(), "flush")
+            if not closed:
                 for event in events:
                     left = None if timeout is None else begun + timeout - time.monotonic()
                     event.wait(None if left is None else max(0.0, left))
@@ -152,9 +153,14 @@ class Lifecycle:
         """
         seconds = self._shutdown_timeout if timeout is None else timeout
         begun = _begin(seconds)
-        host = self._closing(self.hosts.here)
-        in_time = host is None or await _notice(partial(host.close, seconds), seconds + self._grace)
-        return self._report(host, begun, in_time=in_time)
+        clock = asyncio.get_running_loop().time
+        end = clock() + seconds
+        while True:
+            host = self._closing(self.hosts.here)
+            left = max(0.0, end - clock())
+            in_time = host is None or await _notice(partial(host.close, left), left + self._grace)
+            if not (in_time and self._missed_by(host)):
+                return self._report(host, begun, in_time=in_time)
 
     def close(self, timeout: float | None) -> Report:
         """
@@ -163,20 +169,36 @@ class Lifecycle:
         seconds = self._shutdown_timeout if timeout is None else timeout
         begun = _begin(seconds)
         _not_in_loop(self.hosts.living(), "aclose")
-        host = self._closing(self.hosts.in_thread)
-        over = threading.Event()
-        if host is not None:
-            host.close(seconds, over.set)
-            over.wait(seconds + self._grace)
-        return self._report(host, begun, in_time=host is None or over.is_set())
+        while True:
+            host = self._closing(self.hosts.in_thread)
+            over = threading.Event()
+            if host is not None:
+                left = max(0.0, begun + seconds - time.monotonic())
+                host.close(left, over.set)
+                over.wait(left + self._grace)
+            in_time = host is None or over.is_set()
+            if not (in_time and self._missed_by(host)):
+                return self._report(host, begun, in_time=in_time)
 
     def _closing(self, host_for: Callable[[], Host]) -> Host | None:
         with self.hosts.lock:
             again = self.hosts.closed and self.hosts.living() is None
             self.set_closed(True)
-            # What the last close left in the spool waits for the next start.
-            parked = again and any(self._kept().values())
-            return host_for() if self._pending() and not parked else self.hosts.living()
+            pending = self._pending()
+            # What the last close left in the spool waits for the next start; a loop that was closed
+            # in the middle of a close leaves some in memory as well, and that has to go.
+            parked = again and pending == self._kept()
+            return host_for() if pending and not parked else self.hosts.living()
+
+    def _missed_by(self, host: Host | None) -> bool:
+        """
+        Whether a host was past giving up when it was asked to close: what it left is the next
+        one's.
+        """
+        with self.hosts.lock:
+            if host is None or host.given_up or host.kept or not self.hosts.closed:
+                return False
+            return self.hosts.living() is None and bool(self._pending())
 
     def _report(self, host: Host | None, begun: float, *, in_time: bool) -> Report:
         if host is None:
@@ -236,7 +258,8 @@ class Lifecycle:
             self._left = self._located(given_up, kept)
             await self._errands.finish(closing=True)
             return
-        host = self._closing(self.hosts.here)
+        # Here also with `blocking`: an interpreter that shuts down may start no thread.
+        host = self._closing(self.hosts.in_loop)
         grace = self._grace
         if host is not None and await _notice(partial(host.close, seconds), seconds + grace):
             self._left = self._located(host.given_up, host.kept)

@@ -202,10 +202,14 @@ async def tend(store: Store, refills: Mapping[str, Refill]) -> None:
             for spool in store.lanes.values():
                 await in_thread(spool.sync)
 
+    often = store.options.fsync
+    syncing = None if isinstance(often, str) else sync(often)
     try:
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(adopt)
-            if isinstance(store.options.fsync, int | float):
-                tasks.start_soon(sync, store.options.fsync)
+            if syncing is not None:
+                tasks.start_soon(lambda: syncing)
+            await adopt()
     finally:
         store.stopping = True
+        if syncing is not None:
+            syncing.close()  # a loop closed under us may never have begun it

@@ -5,13 +5,17 @@ Ways to end: in time, with everything sent that can be, and with a word on the r
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-from sendoff import DroppedEvent, Response, Retry
-from virtual import Vendors, datadog, dispatcher, fates, freshpaint, now, run
+from sendoff import DroppedEvent, Report, Response, Retry
+from virtual import Vendors, VirtualLoop, datadog, dispatcher, fates, freshpaint, now, run
+from world import worker_threads_in_place
 
 
 async def hang() -> int:
@@ -350,3 +354,179 @@ def test_a_host_that_cannot_open_is_not_started_at_every_call(
         assert fates(d, "freshpaint") == {"delivered": 100}
 
     run(main())
+
+
+class Fragile(Vendors):
+    """Vendors behind a transport that does not open, or is slow to close."""
+
+    def __init__(self, opens: bool = False, closes_in: float = 0.0, **options: Any) -> None:
+        super().__init__(**options)
+        self.transport.open = self._open  # type: ignore[method-assign]
+        self.transport.aclose = self._aclose  # type: ignore[method-assign]
+        self.opens, self.closes_in = opens, closes_in
+
+    async def _open(self) -> None:
+        if not self.opens:
+            raise OSError
+
+    async def _aclose(self) -> None:
+        await asyncio.sleep(self.closes_in)
+
+
+@pytest.mark.parametrize("turns", [0, 1, 2, 3])
+def test_a_start_whose_host_fails_comes_back(turns: int) -> None:
+    """A transport that does not open ends the wait of whoever starts, also in the same turn."""
+    vendors = Fragile()
+
+    async def main() -> None:
+        d = dispatcher(vendors, datadog())
+        d.track("x", user_id="u")
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        await d.start()
+        vendors.opens = True
+        assert await d.flush()
+        await d.aclose()
+
+    run(main())
+
+
+@pytest.mark.parametrize("turns", [0, 1, 2, 3, 4])
+def test_a_close_whose_host_fails_gives_up_what_is_left(turns: int) -> None:
+    """Whenever a host fails, `aclose` says what is left, and that has its fate."""
+    vendors = Fragile()
+
+    async def main() -> None:
+        d = dispatcher(vendors, datadog())
+        d.track("x", user_id="u")
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        report = await d.aclose()
+        assert report.left == {"datadog": 1}
+        assert fates(d, "datadog") == {"dropped": {"shutdown": 1}}
+
+    run(main())
+
+
+def test_a_start_while_a_loop_ends_gives_nothing_up() -> None:
+    """What the last flush of a loop leaves stays pending, though somebody waits for its end."""
+    vendors = Vendors(lambda request, events: hang())
+    d = dispatcher(vendors, datadog(), shutdown_timeout=3)
+
+    async def start_again() -> None:
+        try:
+            await asyncio.sleep(100)
+        finally:
+            await asyncio.sleep(1)
+            await d.start()
+
+    async def main() -> None:
+        d.track("x", user_id="u")
+        tasks.append(asyncio.create_task(start_again()))
+        await asyncio.sleep(2)
+
+    tasks: list[asyncio.Task[None]] = []
+    run(main())
+    assert fates(d, "datadog") == {"pending": 1}
+    vendors.answer = None
+    assert run(d.aclose())
+
+
+def test_a_flush_that_begins_while_a_loop_ends_comes_back() -> None:
+    """A host that closes its connections still ends the waits that begin meanwhile."""
+    vendors = Fragile(opens=True, closes_in=0.08, answer=lambda request, events: 503)
+    d = dispatcher(vendors, datadog(), shutdown_timeout=0)
+
+    async def flush_late() -> None:
+        try:
+            await asyncio.sleep(100)
+        finally:
+            await asyncio.sleep(0.04)
+            async with asyncio.timeout(10):
+                reports.append(await d.flush())
+
+    async def main() -> None:
+        d.track("x", user_id="u")
+        tasks.append(asyncio.create_task(flush_late()))
+        await asyncio.sleep(2)
+
+    tasks: list[asyncio.Task[None]] = []
+    reports: list[Report] = []
+    run(main())
+    assert [report.left for report in reports] == [{"datadog": 1}]
+    vendors.answer = None
+    assert run(d.aclose())
+
+
+def test_a_loop_that_ends_does_not_make_a_close_longer() -> None:
+    """The deadline of a close stands when its loop ends in the middle of it."""
+    vendors = Vendors(lambda request, events: hang())
+    d = dispatcher(vendors, datadog(), shutdown_timeout=3)
+    ends: list[float] = []
+
+    async def note_the_end() -> None:
+        try:
+            await asyncio.sleep(1_000)
+        finally:
+            while fates(d, "datadog") == {"pending": 1}:
+                await asyncio.sleep(1)
+            ends.append(now())
+
+    async def main() -> None:
+        d.track("x", user_id="u")
+        tasks.append(asyncio.create_task(d.aclose(timeout=60)))
+        tasks.append(asyncio.create_task(note_the_end()))
+        await asyncio.sleep(30)
+
+    tasks: list[asyncio.Task[Any]] = []
+    run(main())
+    assert 60 <= ends[0] <= 61
+
+
+@pytest.mark.parametrize("turns", range(1, 25))
+def test_a_loop_closed_at_any_turn_of_a_close_leaves_no_complaint(turns: int) -> None:
+    """Nothing was made then that somebody should have awaited, and nothing is lost."""
+    d = dispatcher(Vendors(), datadog(), on_drop=print, on_outcome=print)
+
+    async def turn() -> None:
+        for _ in range(turns):
+            await asyncio.sleep(0)
+
+    with worker_threads_in_place():
+        loop = VirtualLoop()
+        d.track("x", user_id="u")
+        closing = loop.create_task(d.aclose())
+        loop.run_until_complete(turn())
+        closing.cancel()
+        loop.close()
+        del closing, loop
+        gc.collect()
+        assert run(d.aclose())
+        assert fates(d, "datadog") == {"delivered": 1}
+        gc.collect()
+
+
+def test_a_close_cut_off_by_its_loop_can_be_asked_for_again(tmp_path: Path) -> None:
+    """What was in memory when the loop was closed is sent or kept by the next close, and said."""
+    vendors = Vendors(lambda request, events: hang())
+    d = dispatcher(vendors, datadog(), max_queue_events=2, spool=tmp_path)
+
+    async def main() -> None:
+        for _ in range(5):
+            d.track("x", user_id="u")
+        await d.start()
+        await asyncio.sleep(2)
+
+    with worker_threads_in_place():
+        loop, other = VirtualLoop(), VirtualLoop()
+        loop.run_until_complete(main())
+        assert not other.run_until_complete(d.aclose(1))
+        loop.close()
+        other.close()
+        report = run(d.aclose(1))
+        assert report.left == {"datadog": 5}
+        assert fates(d, "datadog") == {"pending": 5}
+        vendors.answer = None
+        run(d.start())
+        assert run(d.aclose())
+        assert fates(d, "datadog") == {"delivered": 5}

@@ -298,3 +298,31 @@ def test_gevent_fails_loudly(sink: SinkProcess) -> None:
     assert result.stderr == "gevent leaves no loop to send from: events wait for the end\n"
     assert result.returncode == 0
     assert sink.stats().datadog.accepted == 1
+
+
+INTERRUPTED = """
+import sys, sendoff._hosts
+from sendoff import Dispatcher, Freshpaint
+
+def interrupted(name, work):
+    sendoff._hosts.start_daemon = start_daemon
+    raise KeyboardInterrupt
+
+start_daemon, sendoff._hosts.start_daemon = sendoff._hosts.start_daemon, interrupted
+dispatcher = Dispatcher(Freshpaint(token="t", endpoint=sys.argv[1]), blocking=True)
+try:
+    dispatcher.track("x", user_id="u")
+except KeyboardInterrupt:
+    pass
+"""
+
+
+def test_a_thread_that_was_not_started_loses_nothing_at_exit(sink: SinkProcess) -> None:
+    """A Ctrl-C just as the thread starts: the event goes at the end, when no thread can start."""
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED, sink.freshpaint_endpoint],
+        stderr=subprocess.PIPE,
+        timeout=60,
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert sink.stats().freshpaint.unique == 1
