@@ -13,14 +13,14 @@ import pytest
 from sendoff import Event, Response
 from virtual import Vendors, datadog, dispatcher, fates, freshpaint, run
 
-BODY = {"event": "x", "properties": {"distinct_id": "u", "card": "4111"}}
+BODY = {"event": "x", "properties": {"distinct_id": "u", "card": "x4111x"}}
 
 
 def test_it_sees_every_event_once_and_its_result_is_sent() -> None:
     """For both vendors the same one; the caller's objects stay as they were."""
     seen: list[Any] = []
     vendors = Vendors()
-    properties = {"card": "4111", "n": 1}
+    properties = {"card": "x4111x", "n": 1}
 
     def redact(event: Any) -> Any:
         seen.append(event)
@@ -38,11 +38,11 @@ def test_it_sees_every_event_once_and_its_result_is_sent() -> None:
             assert await d.flush()
 
     run(main())
-    assert properties == {"card": "4111", "n": 1}
-    assert BODY["properties"] == {"distinct_id": "u", "card": "4111"}
+    assert properties == {"card": "x4111x", "n": 1}
+    assert BODY["properties"] == {"distinct_id": "u", "card": "x4111x"}
     assert [type(one) for one in seen] == [Event, Event, dict]
     assert len(vendors.accepted) == 4
-    assert b"4111" not in b"".join(request.body for request in vendors.requests)
+    assert b"x4111x" not in b"".join(request.body for request in vendors.requests)
 
 
 def test_none_filters_the_event_out(caplog: pytest.LogCaptureFixture) -> None:
