@@ -206,6 +206,7 @@ def soak(
                 slot.kind: round(_lines(f"{slot.files}.log") / taken * 60, 1) for slot in slots
             },
             "ends": dict(sum((slot.ends for slot in slots), Counter())),
+            "said at exit": [line for slot in slots for line in _said(f"{slot.files}.stderr")],
             "overdue": sum(slot.overdue for slot in slots),
         }
 
@@ -240,7 +241,8 @@ def _progress(seconds: float, sink: SinkProcess, folder: str) -> str:
 
 
 def _fates(sink: SinkProcess, folder: str) -> dict[str, Any]:
-    accepted = {line for path in Path(folder).glob("*.accepted") for line in _words(path)}
+    given = {path.stem: set(_words(path)) for path in Path(folder).glob("*.accepted")}
+    accepted = set().union(*given.values())
     reasons: dict[str, dict[str, str]] = {name: {} for name in NAMES}
     for path in Path(folder).glob("*.dropped"):
         for line in _words(path):
@@ -253,7 +255,8 @@ def _fates(sink: SinkProcess, folder: str) -> dict[str, Any]:
         gone = {event_id: why for event_id, why in reasons[name].items() if event_id in accepted}
         result[name] = {
             "delivered": len(arrived & accepted),
-            "lost": len(accepted - arrived - gone.keys()),
+            "lost": len(lost := accepted - arrived - gone.keys()),
+            "lost of": {kind: len(own & lost) for kind, own in given.items() if own & lost},
             "given up": dict(Counter(gone.values())),
             "duplicated": len(arrivals) - len(arrived),
         }
@@ -263,6 +266,13 @@ def _fates(sink: SinkProcess, folder: str) -> dict[str, Any]:
 def _words(path: Path) -> list[str]:
     # A line that was cut short by the end of its process was not written: `os.write` is one call.
     return path.read_text().splitlines()
+
+
+def _said(path: str) -> list[str]:
+    """
+    What the last flushes of processes said on what they left.
+    """
+    return [line for line in _words(Path(path)) if line.startswith("sendoff: ")]
 
 
 def _lines(path: str) -> int:
