@@ -17,9 +17,10 @@ from sendoff._threads import in_thread
 
 __all__ = ["Errand", "Errands"]
 
-HOOK_SECONDS = 0.1
+HOOK_SECONDS = 0.3
 """
-Seconds for the last calls of the hooks: a process ends within its deadline and half a second.
+Seconds for the last calls of the hooks: a process ends within its deadline and half a second, and
+connections want some of that too.
 """
 
 LETTERS_SECONDS = 2.0
@@ -46,6 +47,18 @@ class Errand(Protocol):
         """
 
 
+class Hook(Errand, Protocol):
+    """
+    One that shows something to a callback of the user's.
+    """
+
+    @property
+    def behind(self) -> bool:
+        """
+        Whether there is something that the callback has not seen, or has not returned from.
+        """
+
+
 class LastErrand(Errand, Protocol):
     """
     One that must have an end when the dispatcher closes, because events wait for it.
@@ -66,11 +79,18 @@ class Errands:
         hooks: The ways to `on_drop` and `on_outcome`, as far as they are set.
     """
 
-    def __init__(self, letters: LastErrand | None, hooks: Sequence[Errand]) -> None:
+    def __init__(self, letters: LastErrand | None, hooks: Sequence[Hook]) -> None:
         self._letters = letters
         self._hooks = hooks
         self.all: tuple[Errand, ...] = (*(() if letters is None else (letters,)), *hooks)
         self.seconds = 0.0 if letters is None else LETTERS_SECONDS  # that a close may take longer
+
+    @property
+    def late(self) -> bool:
+        """
+        Whether a hook has not seen everything.
+        """
+        return any(hook.behind for hook in self._hooks)
 
     async def finish(self, *, closing: bool) -> None:
         """

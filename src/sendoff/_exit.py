@@ -27,7 +27,7 @@ from sendoff._threads import start_daemon
 
 __all__ = ["GRACE", "Leaver", "Left", "keep_until_exit", "listed", "release"]
 
-GRACE = 0.4
+GRACE = 0.45
 """Seconds beyond its timeout that a close waits for another thread's loop to answer."""
 
 

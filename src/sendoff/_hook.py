@@ -68,6 +68,13 @@ class _Hook(Generic[Item]):
         self.missed_in_all = 0  # and ever
         self.failures = 0  # exceptions of the callback's
 
+    @property
+    def behind(self) -> bool:
+        """
+        Whether there is something that the callback has not seen, or has not returned from.
+        """
+        return bool(self._backlog) or self._turn.locked()
+
     def _keep(self, item: Item, size: int) -> None:
         self._size += size
         self._backlog.append(item)
@@ -146,8 +153,11 @@ class DropHook(_Hook[tuple[DropReason, DroppedEvent]]):
         Keeps an event for the callback. Any thread.
         """
         size = len(event.body)
+        # What a close leaves comes once, and has had its place in the queue's bounds until now.
+        last = reason is DropReason.SHUTDOWN
         with self._lock:
-            if len(self._backlog) >= MAX_BACKLOG or self._size + size > MAX_BACKLOG_BYTES:
+            full = len(self._backlog) >= MAX_BACKLOG or self._size + size > MAX_BACKLOG_BYTES
+            if full and not last:
                 self._miss(1)
                 return
             self._keep((reason, event), size)

@@ -225,8 +225,11 @@ class Lifecycle:
 
     def _located(self, given_up: Mapping[str, int], kept: Mapping[str, int]) -> Left:
         roots = {lane.name: lane.refill.root for lane in self._lanes if lane.refill is not None}
+        late = ""
+        if self._errands.late and self._where.endswith("on_drop"):
+            late = ", which is not done with them"
         return {
-            **{(name, self._where): events for name, events in given_up.items()},
+            **{(name, self._where + late): events for name, events in given_up.items()},
             **{(name, f"kept in {roots[name]}"): events for name, events in kept.items()},
         }
 

@@ -530,3 +530,39 @@ def test_a_close_cut_off_by_its_loop_can_be_asked_for_again(tmp_path: Path) -> N
         run(d.start())
         assert run(d.aclose())
         assert fates(d, "datadog") == {"delivered": 5}
+
+
+def test_a_close_offers_all_it_leaves_to_on_drop() -> None:
+    """Also more than a slow callback is allowed to pile up while sending goes on."""
+    shown: list[str] = []
+    vendors = Vendors(lambda request, events: asyncio.sleep(3_600))
+
+    async def main() -> None:
+        d = dispatcher(
+            vendors,
+            freshpaint(),
+            on_drop=lambda reason, events: shown.extend(event.id for event in events),
+        )
+        given = [d.track("x", user_id="u") for _ in range(25_000)]
+        assert not await d.aclose(timeout=0.1)
+        assert sorted(shown) == sorted(map(str, given))
+
+    asyncio.run(main())
+
+
+def test_a_close_says_that_on_drop_is_not_done(caplog: pytest.LogCaptureFixture) -> None:
+    """It does not wait long for it, and does not claim what it cannot know."""
+    vendors = Vendors(lambda request, events: asyncio.sleep(3_600))
+    done = threading.Event()
+
+    async def main() -> None:
+        d = dispatcher(vendors, freshpaint(), on_drop=lambda reason, events: done.wait(30))
+        d.track("x", user_id="u")
+        assert not await d.aclose(timeout=0)
+        left = "freshpaint 1 (given to on_drop, which is not done with them)"
+        assert caplog.messages == [f"events are left at the end: {left}"]
+
+    try:
+        asyncio.run(main())
+    finally:
+        done.set()
