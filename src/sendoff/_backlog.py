@@ -192,9 +192,10 @@ class SpooledQueue(EventQueue):
 
     def _queue(self, body: bytes, event_id: str, place: int) -> None:
         self.queued_bytes += len(body)
-        self.bodies.append(body)
-        self.ids.append(event_id)
-        self.places.append(place)
+        # As in `EventQueue.push`.
+        self.bodies += (body,)
+        self.ids += (event_id,)
+        self.places += (place,)
 
     def _put_behind(self, place: int, at: int, size: int) -> None:
         key, number = place >> PLACE_BITS, place & NUMBER

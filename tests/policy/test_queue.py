@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+from collections.abc import Callable
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -165,3 +168,31 @@ def test_a_limit_itself_is_allowed():
     """Exactly `max_events` events and exactly `max_bytes` bytes are held."""
     queue = queue_of([10, 10, 10], max_events=3, max_bytes=30)
     assert (queue.held_events, queue.held_bytes) == (3, 30)
+
+
+def interrupted_pushes(push: Callable[[bytes, str], object]) -> None:
+    """
+    Pushes events while a signal's handler, again and again in the middle of that, pushes others.
+    """
+
+    def handler(number: int, frame: object) -> None:
+        push(b"signal", "signal")
+
+    before = signal.signal(signal.SIGALRM, handler)
+    signal.setitimer(signal.ITIMER_REAL, 0.0001, 0.0001)
+    try:
+        for _ in range(200_000):
+            push(b"call", "call")
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def test_a_call_from_a_signal_handler_mixes_nothing_up() -> None:
+    """Body and id stay together, also where a handler's call interrupts another one."""
+    queue = EventQueue(max_events=10**9, max_bytes=10**12, overflow="drop_newest")
+    interrupted_pushes(queue.push)
+    pairs = set(zip(queue.bodies, queue.ids, strict=True))
+    assert pairs == {(b"call", "call"), (b"signal", "signal")}
+    assert queue.held_events == len(queue.bodies)
+    assert queue.held_bytes == queue.queued_bytes == sum(map(len, queue.bodies))
