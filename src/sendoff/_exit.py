@@ -25,7 +25,7 @@ from typing import Protocol
 from sendoff._fork import forget_in_children
 from sendoff._threads import start_daemon
 
-__all__ = ["GRACE", "Leaver", "Left", "keep_until_exit", "listed", "release"]
+__all__ = ["GRACE", "Leaver", "Left", "arm", "keep_until_exit", "listed", "release"]
 
 GRACE = 0.45
 """Seconds beyond its timeout that a close waits for another thread's loop to answer."""
@@ -39,6 +39,11 @@ class Leaver(Protocol):
     """
     What has something to bring out before the process ends.
     """
+
+    def stop_taking(self) -> None:
+        """
+        Takes no more events: nobody would send them.
+        """
 
     def seconds_left(self) -> float | None:
         """
@@ -92,17 +97,23 @@ def keep_until_exit(leaver: Leaver, *, handle_sigterm: bool) -> None:
 
     Args:
         leaver: What has, or may have, something pending.
-        handle_sigterm: Whether a SIGTERM that nobody handles flushes before it kills. Python lets
-            only the main thread arrange that; called in another one, this does it later or never.
+        handle_sigterm: Whether to `arm` here, too.
     """
     _exit.kept[id(leaver)] = leaver
     if not _exit.arranged:
         _exit.arranged = True
         _arrange()
+    if handle_sigterm and not _exit.handling:
+        arm()
+
+
+def arm() -> None:
+    """
+    Has a SIGTERM that nobody handles flush before it kills. Python lets only the main thread
+    arrange that, so this does nothing in others.
+    """
     if (
-        handle_sigterm
-        and not _exit.handling
-        and threading.current_thread() is threading.main_thread()
+        threading.current_thread() is threading.main_thread()
         and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
     ):
         with suppress(ValueError):  # not the main interpreter
@@ -132,6 +143,8 @@ def _leave() -> None:
     Has everything leave, and says what is left.
     """
     kept = list(_exit.kept.values())
+    for leaver in kept:
+        leaver.stop_taking()  # from other threads, between the last look and the end
     leavers = [leaver for leaver in kept if leaver.seconds_left() is not None]
     if not leavers:
         return

@@ -235,6 +235,13 @@ class Lifecycle:
 
     # --- the end of the process, as `_exit` asks for it -------------------------------------------
 
+    def stop_taking(self) -> None:
+        """
+        Takes no more events; the last flush does the rest.
+        """
+        for lane in self._lanes:
+            lane.intake.set_closed(True)
+
     def seconds_left(self) -> float | None:
         """
         Seconds that the end may take; None if nothing is pending.

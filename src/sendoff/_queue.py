@@ -104,8 +104,8 @@ class EventQueue:
         self.held_events += 1
         self.held_bytes += size
         self.queued_bytes += size
-        # Not by `append`: the interpreter runs signal handlers after calls, and one that pushes there
-        # would come between a body and its id.
+        # Not by `append`: the interpreter runs signal handlers after calls, and one that pushes
+        # there would come between a body and its id.
         self.bodies += (body,)
         self.ids += (event_id,)
         return evicted

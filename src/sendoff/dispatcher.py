@@ -24,6 +24,7 @@ from uuid import UUID
 from sendoff._before import BeforeSend, Filter
 from sendoff._encode import new_id
 from sendoff._errands import Errand, Errands
+from sendoff._exit import arm
 from sendoff._fork import forget_in_children
 from sendoff._hook import DropHook, Hooks, OnDrop, OnOutcome, OutcomeHook
 from sendoff._host import Parts
@@ -160,6 +161,8 @@ class Dispatcher:
         # All mutable state, changed under the hosts' lock, is made by `_begin`.
         self._begin(closed=False)
         forget_in_children(self)
+        if self._handle_sigterm:
+            arm()  # here, because calls may all come from other threads than the main one
 
     def _begin(self, *, closed: bool) -> None:
         self._log = Log()

@@ -100,7 +100,7 @@ def test_what_is_plain_knows_no_clock_and_no_disk() -> None:
         ("sendoff._host", {"_hosts", "_lifecycle", "dispatcher"}),
         ("sendoff._hosts", {"_lifecycle", "dispatcher"}),
         ("sendoff._lifecycle", {"dispatcher"}),
-        ("sendoff._exit", {"_hosts", "_lifecycle"}),
+        ("sendoff._exit", {"_hosts", "_lifecycle", "dispatcher"}),
         ("sendoff._errands", {"_host", "_hosts", "_lifecycle", "dispatcher"}),
         ("sendoff._hook", {"_intake", "_spooled", "dispatcher"}),
         ("sendoff._letters", {"_intake", "_spooled", "dispatcher"}),

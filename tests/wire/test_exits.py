@@ -86,6 +86,11 @@ WAYS = {
         "    await asyncio.sleep(60)\nasyncio.run(main())",
         status=-signal.SIGTERM,
     ),
+    "sigterm-if-only-threads-call": Way(
+        "thread = threading.Thread(target=burst)\nthread.start()\nthread.join()\n"
+        "os.kill(os.getpid(), signal.SIGTERM)\ntime.sleep(60)",
+        status=-signal.SIGTERM,
+    ),
     "sigint": Way(
         "burst()\nos.kill(os.getpid(), signal.SIGINT)\ntime.sleep(60)",
         status=-signal.SIGINT,
