@@ -14,6 +14,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import NamedTuple
 
 import pytest
@@ -236,3 +237,38 @@ def test_a_resolver_that_hangs_does_not_hold_up_the_end(sink: SinkProcess) -> No
     assert outcome.status == 0
     assert "datadog 1,000 (lost)" in outcome.stderr
     assert outcome.seconds < 10
+
+
+@pytest.mark.parametrize("end", ["", "os.kill(os.getpid(), signal.SIGTERM)\ntime.sleep(60)"])
+def test_what_threads_give_until_the_last_moment_arrives(
+    sink: SinkProcess, tmp_path: Path, end: str
+) -> None:
+    """Every id that a call returned, also while the process was already ending."""
+    sink.reset()
+    code = SCRIPT.format(
+        datadog=sink.datadog_endpoint,
+        freshpaint=sink.freshpaint_endpoint,
+        timeout=20,
+        events=0,
+        way="",
+    )
+    code += f"""
+ids = os.open({str(tmp_path / "ids")!r}, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+
+def give():
+    while True:
+        event_id = dispatcher.track("x", user_id="u")
+        if event_id is not None:
+            os.write(ids, f"{{event_id}}\\n".encode())
+        time.sleep(0.0005)
+
+for _ in range(4):
+    threading.Thread(target=give, daemon=True).start()
+time.sleep(0.3)
+{end}
+"""
+    subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=60, check=False)
+    given = (tmp_path / "ids").read_text().split()
+    assert len(given) > 100
+    for vendor in ("datadog", "freshpaint"):
+        assert not set(given) - set(sink.ids(vendor)), vendor
