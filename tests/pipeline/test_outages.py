@@ -16,6 +16,8 @@ from sendoff import Dispatcher, Request, Response, Retry, TransportError
 from sendoff._retry import Backoff
 from virtual import Vendors, datadog, dispatcher, fates, freshpaint, now, run
 
+pytestmark = pytest.mark.slow
+
 CLIENTS = 200
 OUTAGE = 60.0
 WINDOW = 0.1

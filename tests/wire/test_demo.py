@@ -25,6 +25,8 @@ from sendoff.cli import cli
 from sendoff.demo.live import LiveScreen, frame
 from sendoff.demo.progress import Reading
 
+pytestmark = pytest.mark.slow
+
 PATIENCE = 60.0
 SOURCE = str(Path(sendoff.__file__).parents[1])
 COMMAND = (sys.executable, "-W", "error", "-m", "sendoff", "demo")

@@ -23,6 +23,8 @@ import sendoff
 from sendoff import Datadog, Dispatcher, Freshpaint, Retry, read_letters
 from sendoff.sink import Settings, SinkProcess
 
+pytestmark = pytest.mark.slow
+
 PATIENCE = 60.0
 SOURCE = str(Path(sendoff.__file__).parents[1])
 KEYS = {"DD_API_KEY": "right", "FRESHPAINT_TOKEN": "right"}

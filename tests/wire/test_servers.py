@@ -25,6 +25,8 @@ import pytest
 
 from sendoff.sink import SinkProcess
 
+pytestmark = pytest.mark.slow
+
 COMMON = """
 import os
 from sendoff import Datadog, Dispatcher, Freshpaint
