@@ -244,9 +244,11 @@ class Lifecycle:
 
     def seconds_left(self) -> float | None:
         """
-        Seconds that the end may take; None if nothing is pending.
+        Seconds that the end may take; None if nothing is pending, and every hook has seen all.
         """
-        return self._flush_seconds() + self._errands.seconds if self._pending() else None
+        if not self._pending() and not self._errands.late:
+            return None
+        return self._flush_seconds() + self._errands.seconds
 
     def _flush_seconds(self) -> float:
         return max(0.0, self._shutdown_timeout - self.hosts.spent)
@@ -270,8 +272,9 @@ class Lifecycle:
             return
         # Here also with `blocking`: an interpreter that shuts down may start no thread.
         host = self._closing(self.hosts.in_loop)
-        grace = self._grace
-        if host is not None and await _notice(partial(host.close, seconds), seconds + grace):
+        if host is None:
+            await self._errands.finish(closing=True)
+        elif await _notice(partial(host.close, seconds), seconds + self._grace):
             self._left = self._located(host.given_up, host.kept)
 
     def left(self) -> Left:

@@ -14,11 +14,11 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pytest
 
-from sendoff import Datadog, Dispatcher, Freshpaint
+from sendoff import Datadog, Dispatcher, DroppedEvent, Freshpaint, _exit
 from sendoff.sink import SinkProcess
 
 
@@ -245,6 +245,40 @@ def test_a_root_logging_handler_calls(sink: SinkProcess, blocking: bool) -> None
     events = len([one for one in taken if one is not None])
     assert events >= 3  # asyncio's selector, ours, the app's
     assert arrived(sink) == (events,) * 4
+
+
+@pytest.mark.parametrize("living", [True, False])
+def test_the_end_waits_for_on_drop(sink: SinkProcess, living: bool) -> None:
+    """Also where nothing is pending any more: what overflowed is shown before the process goes."""
+    begun, go_on = threading.Event(), threading.Event()
+    shown: list[str] = []
+
+    def on_drop(reason: str, events: Sequence[DroppedEvent]) -> None:
+        begun.set()
+        go_on.wait(30)
+        shown.extend(event.id for event in events)
+
+    dispatcher = Dispatcher(
+        Freshpaint(token="t", endpoint=sink.freshpaint_endpoint),
+        blocking=living,
+        max_queue_events=1,
+        on_drop=on_drop,
+    )
+
+    def give() -> int:
+        return sum(dispatcher.track("x", user_id="u") is None for _ in range(50))
+
+    async def main() -> int:
+        return give()
+
+    dropped = give() if living else asyncio.run(main())
+    assert begun.wait(30)
+    assert dispatcher.flush_blocking(timeout=30) if living else True
+    assert dispatcher.stats().destinations["freshpaint"].pending == 0
+    threading.Timer(0.05, go_on.set).start()
+    _exit.keep_until_exit(dispatcher._life, handle_sigterm=False)
+    _exit._leave()
+    assert len(shown) == dropped > 0
 
 
 def test_sigterm_leaves_the_applications_handler_alone() -> None:
