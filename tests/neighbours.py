@@ -11,6 +11,7 @@ import asyncio
 import base64
 import socket
 import ssl
+import sys
 import threading
 from collections.abc import Callable
 from types import TracebackType
@@ -96,6 +97,9 @@ class Neighbour:
         for task in tuple(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        if sys.version_info >= (3, 13):
+            self._server.abort_clients()  # in the middle of a handshake
+            await asyncio.sleep(0.01)
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()

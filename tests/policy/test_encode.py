@@ -698,7 +698,7 @@ print(size, (resident() - before) / len(kept))
 """
     )
     size, each = map(float, held.split())
-    assert size <= each < size + 200
+    assert size <= each < size + 500
 
 
 # --- ids ------------------------------------------------------------------------------------------
