@@ -85,7 +85,9 @@ def test_a_row_that_is_no_purchase_is_named(lines, message):
         list(parse_purchases(lines))
 
 
-@pytest.mark.parametrize("data", [b"\xff\xfe", b"\x1f\x8b broken", gzip.compress(b"x", mtime=0)[:-4]])
+@pytest.mark.parametrize(
+    "data", [b"\xff\xfe", b"\x1f\x8b broken", gzip.compress(b"x", mtime=0)[:-4]]
+)
 def test_a_file_that_is_no_text_is_refused(tmp_path, data):
     """Broken compression and broken text are the same kind of error as a broken row."""
     path = tmp_path / "purchases"
