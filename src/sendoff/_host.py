@@ -102,7 +102,7 @@ class Host:
         self.flushed_for = 0.0  # seconds that the last flush took
         self.failed = False  # it was stopped by an error
         self._close_asked = asyncio.Event()
-        self._close_timeout: float | None = None  # None: the loop ended without `aclose`
+        self._closed = False  # by `aclose`, not by the end of its loop
         self._flush_until = math.inf  # when the last flush ends
         self._bells = {errand: asyncio.Event() for errand in parts.errands.all}
         self._ready: list[Callable[[], None]] = []
@@ -161,12 +161,14 @@ class Host:
         Asks for the last flush and has somebody told, from the loop, when all is over.
 
         Args:
-            timeout: Seconds for the flush; an earlier call's stands.
+            timeout: Seconds from now for the flush; an earlier call's stands.
             notify: Whom to tell.
         """
-        # At once: a host that is stopped by an error before it hears of it gives up what is left.
-        if self._close_timeout is None:
-            self._close_timeout = timeout
+        # At once: a host that is stopped by an error before it hears of it gives up what is left,
+        # and one that is slow to hear of it, or to open, has no more time than there is.
+        if not self._closed:
+            self._flush_until = min(self._flush_until, self._clock() + timeout)
+            self._closed = True
         self.call(self._close_asked.set)
         self.when_over(notify)
 
@@ -246,10 +248,10 @@ class Host:
         """
         Gives every lane the same time to become empty.
         """
-        timeout = self._shutdown_timeout if self._close_timeout is None else self._close_timeout
         begun = self._clock()
-        # A loop that ends while a close is under way does not make it any longer.
-        deadline = self._flush_until = min(self._flush_until, begun + timeout)
+        if self._flush_until == math.inf:
+            self._flush_until = begun + self._shutdown_timeout
+        deadline = self._flush_until
         left = len(self._lanes)
         done = asyncio.Event()
 
@@ -280,13 +282,13 @@ class Host:
         if self.loop.is_closed():
             return  # closed under us; this is the garbage collector, and the lanes are elsewhere
         for lane in self._lanes:
-            if self._close_timeout is not None:
+            if self._closed:
                 abandon(lane, self.given_up, self.kept)
             lane.detach()
         if self._transport is not None:
             with anyio.move_on_after(CLOSE_SECONDS, shield=True):
                 await self._transport.aclose()
-        await self._errands.finish(closing=self._close_timeout is not None)
+        await self._errands.finish(closing=self._closed)
         self._is_done = True
         self._ended(self)
         self._tell(self._ready)

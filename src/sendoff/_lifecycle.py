@@ -68,7 +68,8 @@ class Lifecycle:
         )
         # All mutable state, changed under the hosts' lock.
         self._leaving = False  # the process ends, and says itself what is left
-        self._left: Left | None = None  # by the last flush of the process
+        # Of the last flush of the process: what is given up, and what stays in the spool.
+        self._left: tuple[Mapping[str, int], Mapping[str, int]] = ({}, {})
 
     def set_closed(self, closed: bool) -> None:
         """
@@ -201,12 +202,15 @@ class Lifecycle:
             return self.hosts.living() is None and bool(self._pending())
 
     def _report(self, host: Host | None, begun: float, *, in_time: bool) -> Report:
+        # Of a host whose loop does not turn, or that is about to end. Looked at first: what it
+        # gives up in this very moment is in both.
+        pending = self._pending()
         if host is None:
             left = self._kept()
-        elif in_time:
+        else:
             left = dict(Counter(host.given_up) + Counter(host.kept))
-        else:  # its loop does not turn, so it keeps what it has
-            left = self._pending()
+            if not in_time:
+                left = pending | left
         if in_time:
             release(self)
         return Report(MappingProxyType(left), time.monotonic() - begun)
@@ -267,24 +271,28 @@ class Lifecycle:
             kept: dict[str, int] = {}
             for lane in self._lanes:
                 abandon(lane, given_up, kept)
-            self._left = self._located(given_up, kept)
+            self._left = given_up, kept
             await self._errands.finish(closing=True)
             return
         # Here also with `blocking`: an interpreter that shuts down may start no thread.
         host = self._closing(self.hosts.in_loop)
         if host is None:
             await self._errands.finish(closing=True)
-        elif await _notice(partial(host.close, seconds), seconds + self._grace):
-            self._left = self._located(host.given_up, host.kept)
+        else:
+            self._left = host.given_up, host.kept
+            await _notice(partial(host.close, seconds), seconds + self._grace)
 
     def left(self) -> Left:
         """
-        What the last flush left.
+        What the last flush left, or has not come to.
         """
-        if self._left is not None:
-            return self._left
-        spooled = any(lane.refill is not None for lane in self._lanes)
-        return self._located(*(({}, self._pending()) if spooled else (self._pending(), {})))
+        rest = self._pending()  # first, as in `_report`
+        given_up, kept = self._left
+        for name in (*given_up, *kept):
+            rest.pop(name, None)
+        if any(lane.refill is not None for lane in self._lanes):
+            return self._located(given_up, {**rest, **kept})
+        return self._located({**rest, **given_up}, kept)
 
 
 def _begin(timeout: float | None) -> float:

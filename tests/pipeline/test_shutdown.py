@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from sendoff import DroppedEvent, Report, Response, Retry
+from sendoff import Dispatcher, DroppedEvent, Report, Response, Retry
 from virtual import Vendors, VirtualLoop, datadog, dispatcher, fates, freshpaint, now, run
 from world import worker_threads_in_place
 
@@ -566,3 +566,57 @@ def test_a_close_says_that_on_drop_is_not_done(caplog: pytest.LogCaptureFixture)
         asyncio.run(main())
     finally:
         done.set()
+
+
+def test_what_was_given_up_is_named_though_the_end_is_late() -> None:
+    """Between giving up and being over, when nothing is pending any more."""
+    vendors = Vendors(lambda request, events: hang())
+
+    class Sluggish:
+        send = vendors.transport.send
+        open = vendors.transport.open
+
+        async def aclose(self) -> None:
+            # The processor was elsewhere for a while.
+            loop = asyncio.get_running_loop()
+            assert isinstance(loop, VirtualLoop)
+            loop.catch_up(loop.time() + 60)
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+
+    async def main() -> None:
+        d = Dispatcher(datadog(), freshpaint(), transport=Sluggish())
+        for _ in range(7):
+            d.track("x", user_id="u")
+        await d.start()
+        report = await d.aclose(timeout=1)
+        assert report.left == {"datadog": 7, "freshpaint": 7}
+
+        await d.start()
+        d.track("x", user_id="u", to="datadog")
+        await asyncio.sleep(1)
+        await d._life.leave()
+        assert d._life.left() == {("datadog", "lost"): 1}
+
+    run(main())
+
+
+def test_a_transport_that_is_slow_to_open_does_not_make_a_close_longer() -> None:
+    """The time for the close counts from the call."""
+    vendors = Vendors(lambda request, events: hang())
+
+    class Slow:
+        send = vendors.transport.send
+        aclose = vendors.transport.aclose
+
+        async def open(self) -> None:
+            await asyncio.sleep(0.7)
+
+    async def main() -> None:
+        d = Dispatcher(datadog(), transport=Slow())
+        d.track("x", user_id="u")
+        report = await d.aclose(timeout=1)
+        assert report.left == {"datadog": 1}
+        assert now() == 1.0
+
+    run(main())
