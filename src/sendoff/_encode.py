@@ -68,7 +68,8 @@ class _Ids:
 
 
 _ids = _Ids()
-os.register_at_fork(after_in_child=_ids.renew)
+if hasattr(os, "register_at_fork"):  # else nothing forks here
+    os.register_at_fork(after_in_child=_ids.renew)
 
 
 def new_id() -> str:

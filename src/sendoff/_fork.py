@@ -85,4 +85,5 @@ def _in_child() -> None:
     _kept.extend(thing.forget_parent() for thing in list(_watched))
 
 
-os.register_at_fork(before=_before, after_in_parent=_in_parent, after_in_child=_in_child)
+if hasattr(os, "register_at_fork"):  # else nothing forks here
+    os.register_at_fork(before=_before, after_in_parent=_in_parent, after_in_child=_in_child)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import time as clock
 import weakref
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from functools import partial
 from ipaddress import IPv4Address, IPv6Address
@@ -33,8 +33,7 @@ from sendoff._intake import Intake
 from sendoff._lane import Lane
 from sendoff._lifecycle import Lifecycle
 from sendoff._log import Log, type_name
-from sendoff._refill import tend
-from sendoff._spooled import SpooledIntake
+from sendoff._queue import EventQueue
 from sendoff._threads import under_gevent
 from sendoff.dead_letters import DeadLetters
 from sendoff.destinations.base import Destination
@@ -56,6 +55,7 @@ from sendoff.options import (
 from sendoff.transports.base import Transport
 
 if TYPE_CHECKING:
+    from sendoff._host import Tend
     from sendoff._letters import LetterBox
     from sendoff.spool.store import Store
 
@@ -185,13 +185,12 @@ class Dispatcher:
         )
         self._intakes = tuple(map(new_intake, self._destinations))
         self._lanes = tuple(Lane(intake) for intake in self._intakes)
-        refills = {lane.name: lane.refill for lane in self._lanes if lane.refill is not None}
         self._life = Lifecycle(
             Parts(
                 lanes=self._lanes,
                 transport=self._transport,
                 errands=Errands(letters, self._hooks),
-                tend=None if self._store is None else partial(tend, self._store, refills),
+                tend=self._tend(),
                 log=self._log,
             ),
             blocking=self._blocking,
@@ -222,21 +221,30 @@ class Dispatcher:
 
         return Store(self._spool, self._names, self._log)
 
+    def _tend(self) -> Tend | None:
+        if self._store is None:
+            return None
+        from sendoff._refill import tend
+
+        refills = {lane.name: lane.refill for lane in self._lanes if lane.refill is not None}
+        return partial(tend, self._store, refills)
+
     def _new_intake(
         self, destination: Destination, *, hooks: Hooks | None, letters: LetterBox | None
     ) -> Intake:
-        make: Callable[..., Intake] = Intake
-        if self._store is not None:
-            make = partial(SpooledIntake, spool=self._store.lanes[destination.name])
-        return make(
-            destination,
-            max_events=self._max_events,
-            max_bytes=self._max_bytes,
-            overflow=self._overflow,
-            hooks=hooks,
-            letters=letters,
-            log=self._log,
-        )
+        bounds: dict[str, Any] = {
+            "max_events": self._max_events,
+            "max_bytes": self._max_bytes,
+            "overflow": self._overflow,
+        }
+        watchers: dict[str, Any] = {"hooks": hooks, "letters": letters, "log": self._log}
+        if self._store is None:
+            return Intake(destination, EventQueue(**bounds), **watchers)
+        from sendoff._backlog import SpooledQueue
+        from sendoff._spooled import SpooledIntake
+
+        spool = self._store.lanes[destination.name]
+        return SpooledIntake(destination, SpooledQueue(**bounds), spool, **watchers)
 
     def forget_parent(self) -> object:
         """

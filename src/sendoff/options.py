@@ -12,6 +12,7 @@ import os
 import ssl as tls
 import sys
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from inspect import iscoroutinefunction
 from typing import Literal
 from urllib.parse import SplitResult, unquote, urlsplit
@@ -267,6 +268,17 @@ def check_proxy(option: str, value: object) -> None:
         raise OptionError(f"{option} must have no colon in its user's name")
 
 
+def check_posix(option: str) -> None:
+    """
+    Raises unless the system has POSIX's locks of files.
+
+    Raises:
+        OptionError: The message names the option.
+    """
+    if os.name != "posix" or find_spec("fcntl") is None:
+        raise OptionError(f"{option} needs a POSIX system, for its locks")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retry:
     """
@@ -381,8 +393,7 @@ class Spool:
     fsync: Literal["never", "always"] | float = field(default="never", kw_only=True)
 
     def __post_init__(self) -> None:
-        if os.name != "posix":
-            raise OptionError("spool needs a POSIX system, for its locks")
+        check_posix("spool")
         path = self.path if isinstance(self.path, str) else _path_of(self.path)
         if not path or "\0" in path:
             raise OptionError(f"Spool.path must be the path of a folder, not {path!r}")

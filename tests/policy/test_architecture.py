@@ -89,11 +89,11 @@ def test_what_is_plain_knows_no_clock_and_no_disk() -> None:
         ("aiohttp", {"transports.http", "transports.resolver", "sink.server", "sink.wire"}),
         ("aiohttp.web", {"sink.server", "sink.wire"}),
         ("click", {"cli", "__main__"}),
-        ("sendoff._lane", {"_host", "_hosts", "_lifecycle", "dispatcher"}),
+        ("sendoff._lane", {"_host", "_hosts", "_lifecycle", "_refill", "dispatcher"}),
         ("sendoff._intake", {"_lane", "_delivery", "_spooled", "_refill", "dispatcher"}),
         ("sendoff._spooled", {"_refill", "dispatcher"}),
-        ("sendoff._refill", {"_lane", "dispatcher"}),
-        ("sendoff._backlog", {"_spooled", "_refill"}),
+        ("sendoff._refill", {"_intake", "_lane", "_spooled", "dispatcher"}),
+        ("sendoff._backlog", {"_spooled", "_refill", "dispatcher"}),
         ("sendoff.spool.store", {"_spooled", "_refill", "spool.lane", "dispatcher"}),
         ("sendoff._delivery", {"_lane"}),
         ("sendoff._gate", {"_delivery"}),
@@ -109,7 +109,10 @@ def test_what_is_plain_knows_no_clock_and_no_disk() -> None:
         ("sendoff._throttle", {"_lane", "_delivery", "_gate"}),
         ("sendoff._retry", {"_delivery"}),
         ("sendoff._window", {"_delivery", "_gate"}),
-        ("sendoff._queue", {"_batcher", "_intake", "_ledger", "_backlog", "_spooled"}),
+        (
+            "sendoff._queue",
+            {"_batcher", "_intake", "_ledger", "_backlog", "_spooled", "dispatcher"},
+        ),
         ("sendoff._batcher", {"_narrow", "_lane", "_delivery", "_intake", "_spooled", "_refill"}),
     ],
 )
@@ -167,6 +170,21 @@ def test_importing_the_package_is_cheap() -> None:
         "import sys, sendoff; print(*sorted({name.partition('.')[0] for name in sys.modules}"
         " & {'aiohttp', 'yarl', 'click', 'rich', 'uvloop', 'redis', 'numpy', 'pydantic', 'attrs',"
         " 'fastapi', 'starlette', 'django', 'flask', 'prometheus_client', 'opentelemetry'}))"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=_environment()
+    )
+    assert result.stdout.strip() == ""
+
+
+def test_what_is_off_is_not_loaded() -> None:
+    """A dispatcher without a spool and dead letters has nothing of theirs in memory."""
+    code = (
+        "import sys, sendoff\n"
+        "sendoff.Dispatcher(sendoff.Freshpaint(token='t'), on_drop=print)\n"
+        "print(*sorted(name for name in sys.modules"
+        " if name.startswith('sendoff.') and name.split('.')[1] in"
+        " ('spool', '_backlog', '_spooled', '_refill', '_letters', 'replay', 'cli')))"
     )
     result = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=_environment()
