@@ -196,7 +196,7 @@ class Dispatcher:
             blocking=self._blocking,
             handle_sigterm=self._handle_sigterm,
             shutdown_timeout=self._shutdown_timeout,
-            where=self._where_rest_goes(),
+            where=partial(self._where_rest_is, drops),
         )
         if self._store is not None:
             # What a close leaves in the spool is ours as long as we live, and then anybody's. Not
@@ -205,10 +205,12 @@ class Dispatcher:
         self._hosts = self._life.hosts
         self._life.set_closed(closed)
 
-    def _where_rest_goes(self) -> str:
+    def _where_rest_is(self, drops: DropHook | None) -> str:
         if self._dead_letters is not None:
             return "given to the dead letters"
-        return "lost" if self._on_drop is None else "given to on_drop"
+        if drops is None:
+            return "lost"
+        return "given to on_drop" + (", which is not done with them" if drops.behind else "")
 
     def _ring(self, errand: Errand | None) -> None:
         if errand is not None:

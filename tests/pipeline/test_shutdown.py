@@ -550,17 +550,27 @@ def test_a_close_offers_all_it_leaves_to_on_drop() -> None:
     asyncio.run(main())
 
 
-def test_a_close_says_that_on_drop_is_not_done(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize(
+    ("slow", "where"),
+    [
+        ("on_drop", "given to on_drop, which is not done with them"),
+        ("on_outcome", "given to on_drop"),
+    ],
+)
+def test_a_close_says_that_on_drop_is_not_done(
+    caplog: pytest.LogCaptureFixture, slow: str, where: str
+) -> None:
     """It does not wait long for it, and does not claim what it cannot know."""
     vendors = Vendors(lambda request, events: asyncio.sleep(3_600))
     done = threading.Event()
 
     async def main() -> None:
-        d = dispatcher(vendors, freshpaint(), on_drop=lambda reason, events: done.wait(30))
+        hooks: dict[str, Any] = {"on_drop": lambda *_: None, "on_outcome": lambda *_: None}
+        hooks[slow] = lambda *_: done.wait(30)
+        d = dispatcher(vendors, freshpaint(), **hooks)
         d.track("x", user_id="u")
         assert not await d.aclose(timeout=0)
-        left = "freshpaint 1 (given to on_drop, which is not done with them)"
-        assert caplog.messages == [f"events are left at the end: {left}"]
+        assert caplog.messages == [f"events are left at the end: freshpaint 1 ({where})"]
 
     try:
         asyncio.run(main())
