@@ -23,7 +23,7 @@ from sendoff._exit import GRACE, Left, listed, release
 from sendoff._host import abandon
 from sendoff._hosts import Hosts, running_loop
 from sendoff.observers import Report
-from sendoff.options import check_number
+from sendoff.option_checks import check_number
 
 if TYPE_CHECKING:
     from sendoff._host import Host, Parts

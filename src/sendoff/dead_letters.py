@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from sendoff.errors import OptionError
-from sendoff.options import check_number, check_posix
+from sendoff.option_checks import check_number, check_posix
 
 __all__ = [
     "DeadLetters",
