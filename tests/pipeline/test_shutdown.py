@@ -503,7 +503,26 @@ def test_a_loop_closed_at_any_turn_of_a_close_leaves_no_complaint(turns: int) ->
         gc.collect()
         assert run(d.aclose())
         assert fates(d, "datadog") == {"delivered": 1}
+        del d  # what holds the things that would complain
         gc.collect()
+
+
+@pytest.mark.parametrize("turns", range(12))
+def test_a_loop_that_dies_at_any_turn_still_flushes(turns: int) -> None:
+    """Tasks are cancelled before they began; what was to be done is done, and none complains."""
+    d = dispatcher(Vendors(), datadog())
+
+    async def main() -> None:
+        d.track("x", user_id="u")
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        raise SystemExit(3)
+
+    with pytest.raises(SystemExit):
+        run(main())
+    assert fates(d, "datadog") == {"delivered": 1}
+    del d  # what holds the things that would complain
+    gc.collect()
 
 
 def test_a_close_cut_off_by_its_loop_can_be_asked_for_again(tmp_path: Path) -> None:
