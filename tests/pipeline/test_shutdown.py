@@ -510,16 +510,16 @@ def test_a_loop_closed_at_any_turn_of_a_close_leaves_no_complaint(turns: int) ->
 @pytest.mark.parametrize("turns", range(12))
 def test_a_loop_that_dies_at_any_turn_still_flushes(turns: int) -> None:
     """Tasks are cancelled before they began; what was to be done is done, and none complains."""
-    d = dispatcher(Vendors(), datadog())
 
-    async def main() -> None:
+    async def main(d: Dispatcher) -> None:
         d.track("x", user_id="u")
         for _ in range(turns):
             await asyncio.sleep(0)
         raise SystemExit(3)
 
+    d = dispatcher(Vendors(), datadog())
     with pytest.raises(SystemExit):
-        run(main())
+        run(main(d))
     assert fates(d, "datadog") == {"delivered": 1}
     del d  # what holds the things that would complain
     gc.collect()
