@@ -71,7 +71,7 @@ class _Exit:
         self.kept: dict[int, Leaver] = {}  # by id: alive until it has nothing pending
         self.arranged = False
 
-    def forget_parent(self) -> object:
+    def _forget_parent(self) -> object:
         """
         A child leaves nothing of its parent's, and dies of a SIGTERM as it would have.
         """

@@ -28,7 +28,7 @@ IMPORT_SECONDS = 10.0
 
 
 class _Forgetful(Protocol):
-    def forget_parent(self) -> object:
+    def _forget_parent(self) -> object:
         """
         Begins anew, and returns what must stay alive.
         """
@@ -82,7 +82,7 @@ def _in_parent() -> None:
 
 def _in_child() -> None:
     _Importing.lock = threading.RLock()
-    _kept.extend(thing.forget_parent() for thing in list(_watched))
+    _kept.extend(thing._forget_parent() for thing in list(_watched))
 
 
 if hasattr(os, "register_at_fork"):  # else nothing forks here

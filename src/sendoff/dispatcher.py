@@ -142,7 +142,7 @@ class Dispatcher:
         self._life = assembly.life
         self._life.set_closed(closed)
 
-    def forget_parent(self) -> object:
+    def _forget_parent(self) -> object:
         """
         Begins anew in a forked child: with an empty queue, an empty ledger and locks of its own.
 

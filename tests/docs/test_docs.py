@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 import sendoff
+from sendoff.cli import cli
 from sendoff.sink import SinkProcess
 
 ROOT = Path(__file__).parents[2]
@@ -129,6 +130,63 @@ def test_the_reference_is_made_from_the_code(page: str) -> None:
     maker = _maker()
     made = maker.NOTE + maker.MAKERS[page]()  # type: ignore[attr-defined]
     assert (ROOT / "docs/reference" / page).read_text() == made, "run docs/make_reference.py"
+
+
+def _public_members(name: str) -> list[str]:
+    """
+    What a public name brings along: methods, properties, fields and members, inherited ones too.
+    """
+    thing = getattr(sendoff, name)
+    bases = getattr(thing, "__mro__", ())
+    return [
+        member
+        for base in bases
+        if base.__module__.startswith("sendoff.")
+        for member in {**vars(base), **vars(base).get("__annotations__", {})}
+        if not member.startswith("_")
+    ]
+
+
+@pytest.mark.parametrize("name", [*sendoff.__all__, "HttpTransport"])
+def test_nothing_public_is_missing_from_the_reference(name: str) -> None:
+    """Every name has its section, and every member of it stands in the reference as code."""
+    pages = {page.name: page.read_text() for page in (ROOT / "docs/reference").glob("*.md")}
+    assert re.search(
+        rf"^## `(sendoff\.transports\.http\.)?{name}`$", pages["names.md"], re.MULTILINE
+    )
+    if name == "HttpTransport":
+        assert "| `session` |" in pages["names.md"]
+        return
+    section = re.search(
+        rf"^## `{name}`\n(.*?)(^## |\Z)", pages["names.md"], re.MULTILINE | re.DOTALL
+    )
+    assert section is not None
+    text = section.group(1)
+    for page in re.findall(r"\]\(([\w-]+\.md)\)", text):
+        text += pages[page]
+    if name == "Dispatcher":  # other pages speak of some of its methods
+        text = "".join(re.findall("^## .*\n", pages["calls.md"], re.MULTILINE))
+    for member in _public_members(name):
+        assert re.search(rf"`(await )?{member}[`(]", text), member
+
+
+def test_the_command_line_is_in_the_reference() -> None:
+    """What each command prints for `--help` is on the page, word for word."""
+    page = (ROOT / "docs/reference/command-line.md").read_text()
+    for command in ([], *([name] for name in cli.commands)):
+        shown = subprocess.run(
+            [sys.executable, "-m", "sendoff", *command, "--help"],
+            capture_output=True,
+            text=True,
+            check=True,
+            env={
+                **os.environ,
+                "COLUMNS": "80",
+                "PYTHONPATH": str(Path(sendoff.__file__).parents[1]),
+            },
+        ).stdout
+        words = " ".join(shown.removeprefix("Usage: python -m ").removeprefix("Usage: ").split())
+        assert words in " ".join(page.split()), command
 
 
 def test_every_reason_for_a_rejection_is_in_the_reference() -> None:
