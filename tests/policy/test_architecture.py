@@ -21,7 +21,10 @@ STEPS = {"_queue", "_batcher", "_narrow", "_throttle", "_breaker", "_window", "_
 STEP_MAY = VALUES | {"_queue", "_batcher"}  # a batcher takes from a queue, narrowing halves a batch
 PLAIN = STEPS | {"_backlog", "spool.places", "spool.record", "spool.runs"}
 NOT_PLAIN = {"asyncio", "anyio", "time", "random", "socket", "aiohttp", "os", "fcntl"}
-PUBLIC_USERS = ("cli", "__main__", "demo", "sink", "replay", "integrations", "metrics", "testing")
+PUBLIC_USERS = (
+    *("cli", "__main__", "terminal", "demo", "replay", "sink"),
+    *("integrations", "metrics", "testing"),
+)
 
 
 def imports_of(path: Path) -> set[str]:
@@ -89,6 +92,8 @@ def test_what_is_plain_knows_no_clock_and_no_disk() -> None:
         ("aiohttp", {"transports.http", "transports.resolver", "sink.server", "sink.wire"}),
         ("aiohttp.web", {"sink.server", "sink.wire"}),
         ("click", {"cli", "__main__"}),
+        ("rich", {"cli", "__main__", "demo.live", "replay.live", "terminal"}),
+        ("sendoff.terminal", {"demo.live", "demo.screen", "replay.live", "replay.screen"}),
         ("sendoff._assembly", {"dispatcher"}),
         ("sendoff._lane", {"_host", "_hosts", "_lifecycle", "_refill", "_assembly"}),
         ("sendoff._intake", {"_lane", "_delivery", "_spooled", "_assembly", "dispatcher"}),
