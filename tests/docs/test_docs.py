@@ -216,13 +216,30 @@ def test_links_lead_somewhere() -> None:
             assert (page.parent / target).exists(), f"{page}: {target}"
 
 
-def test_guarantees_name_tests_that_exist() -> None:
-    """Each test that the guarantees name is in the suite."""
+EXPLANATIONS = {page.name: page for page in sorted((ROOT / "docs/explanation").glob("*.md"))}
+
+
+@pytest.mark.parametrize("page", EXPLANATIONS)
+def test_what_an_explanation_rests_on_exists(page: str) -> None:
+    """Each test that it names is in the suite, and each command is one of ours."""
+    text = EXPLANATIONS[page].read_text()
     tests = "\n".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
-    named = re.findall(r"`(test_\w+)`", (ROOT / "docs/explanation/guarantees.md").read_text())
-    assert named
-    for name in named:
+    for name in re.findall(r"`(test_\w+)`", text):
         assert f"def {name}(" in tests, name
+    for name in re.findall(r"`(tests/[\w/.]+)`", text):
+        assert (ROOT / name).exists(), name
+    for name in re.findall(r"python -m (benchmarks[\w.]*)", text):
+        assert importlib.util.find_spec(name) is not None, name
+
+
+@pytest.mark.parametrize("page", ["guarantees.md", "path-of-an-event.md"])
+def test_a_figure_of_a_measurement_says_where_it_is_from(page: str) -> None:
+    """A paragraph or row with what somebody has measured names the test or the command."""
+    text = EXPLANATIONS[page].read_text()
+    observed = r"\d %|\d (?:MB|µs|clients|letters)\b|\btook\b|[Mm]easure"
+    for part in re.split(r"\n\n|\n(?=[|*] )", text):
+        if re.search(observed, part):
+            assert re.search(r"`test_\w+`|`tests/|python -m benchmarks", part), part
 
 
 def test_the_readme_begins_with_two_commands() -> None:
