@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import sendoff
-from sendoff._encode import EXTRA_TYPES, marker
+from sendoff._values import EXTRA_TYPES, marker
 from sendoff.destinations.verdicts import FAILURES, STATUSES
 from sendoff.events import Action, DropReason
 

@@ -106,7 +106,7 @@ class Intake:
         except Exception as exc:  # noqa: BLE001 a destination is somebody's code, a mapping anybody's
             self.reject("unencodable", type_name(exc))
             return False
-        return body is not None and self._accept(body, event.id)
+        return body is not None and self.accept(body, event.id)
 
     def recognizes(self, payload: Mapping[str, Any]) -> bool:
         """
@@ -136,9 +136,15 @@ class Intake:
         except Exception as exc:  # noqa: BLE001 as above
             self.reject("unencodable", type_name(exc))
             return None
-        return event_id if self._accept(body, event_id) else None
+        return event_id if self.accept(body, event_id) else None
 
-    def _accept(self, body: bytes, event_id: str) -> bool:
+    def accept(self, body: bytes, event_id: str) -> bool:
+        """
+        Takes an encoded event. Never raises.
+
+        Returns:
+            Whether it was accepted.
+        """
         if len(body) > self._max_event:
             self.reject("too_large", f"{len(body):,} bytes, the limit is {self._max_event:,}")
             return False

@@ -22,13 +22,14 @@ from typing import TYPE_CHECKING, Any, Self
 from uuid import UUID
 
 from sendoff._before import BeforeSend, Filter
-from sendoff._encode import new_id
+from sendoff._encode import fragments_of
 from sendoff._errands import Errand, Errands
 from sendoff._exit import arm
 from sendoff._fork import forget_in_children
 from sendoff._hook import DropHook, Hooks, OnDrop, OnOutcome, OutcomeHook
 from sendoff._host import Parts
 from sendoff._hosts import running_loop
+from sendoff._ids import ids, new_id
 from sendoff._intake import Intake
 from sendoff._lane import Lane
 from sendoff._lifecycle import Lifecycle
@@ -40,7 +41,7 @@ from sendoff.dead_letters import DeadLetters
 from sendoff.destinations.base import Destination
 from sendoff.destinations.checks import insert_id_of
 from sendoff.errors import EventRejected, OptionError
-from sendoff.events import Event
+from sendoff.events import Event, Fragments
 from sendoff.observers import Report, Stats
 from sendoff.options import (
     MAX_QUEUE_BYTES,
@@ -63,6 +64,10 @@ __all__ = ["Dispatcher"]
 
 MAX_NAMES = 1_000
 """Names in a call's `to` that are looked at."""
+
+
+Way = tuple[str, Callable[[Fragments], bytes | None], Callable[[bytes, str], bool]]
+"""A destination's name, its `assemble`, and its intake's `accept`."""
 
 
 class Dispatcher:
@@ -158,6 +163,8 @@ class Dispatcher:
         self._blocking = blocking
         self._transport = transport
         self._names = frozenset(names)
+        taken = (getattr(destination, "taken", ()) for destination in destinations)
+        self._taken: frozenset[str] = frozenset().union(*taken)
         # All mutable state, changed under the hosts' lock, is made by `_begin`.
         self._begin(closed=False)
         forget_in_children(self)
@@ -184,6 +191,10 @@ class Dispatcher:
             self._new_intake, hooks=hooks if self._hooks else None, letters=letters
         )
         self._intakes = tuple(map(new_intake, self._destinations))
+        self._ways: tuple[Way, ...] = tuple(
+            (one.name, getattr(one.destination, "assemble", _not_here), one.accept)
+            for one in self._intakes
+        )
         self._lanes = tuple(Lane(intake) for intake in self._intakes)
         refills = {lane.name: lane.refill for lane in self._lanes if lane.refill is not None}
         self._life = Lifecycle(
@@ -302,24 +313,58 @@ class Dispatcher:
             The event's id, or None if no destination took it; the reason is in `stats` and, once a
             minute, in the log.
         """
-        event_id = new_id() if insert_id is None else self._own_id(insert_id, to)
+        event_id = ids.next() if insert_id is None else self._own_id(insert_id, to)
         if event_id is None:
             return None
-        return self._submit(
-            Event(
-                event,
-                user_id,
-                account_id,
-                session_id,
-                device_id,
-                properties,
-                clock.time() if time is None else time,
-                ip,
-                event_id,
-                integrations,
-            ),
-            to,
+        if time is None:
+            time = clock.time()
+        accepted = False
+        try:
+            # The fast way: what is encoded once for all, and a destination that can, puts it
+            # together. Everything else goes the general way, through `encode`.
+            fragments = None
+            if integrations is None and self._filter is None:
+                fragments = fragments_of(
+                    event,
+                    user_id,
+                    account_id,
+                    session_id,
+                    device_id,
+                    properties,
+                    time,
+                    ip,
+                    event_id,
+                    self._taken,
+                )
+            if fragments is not None:
+                others: tuple[str, ...] = ()
+                for name, assemble, accept in self._ways if to is None else self._ways_to(to):
+                    body = assemble(fragments)
+                    if body is None:
+                        others += (name,)
+                    elif accept(body, event_id):
+                        accepted = True
+                if running_loop() is not self._hosts.loop:
+                    self._hosts.elsewhere()
+                if not others:
+                    return event_id if accepted else None
+                to = others
+        except Exception as exc:  # noqa: BLE001 nothing of ours may break a request
+            self._contain(exc)
+            return None
+        general = Event(
+            event,
+            user_id,
+            account_id,
+            session_id,
+            device_id,
+            properties,
+            time,
+            ip,
+            event_id,
+            integrations,
         )
+        return self._submit(general, to) or (event_id if accepted else None)
 
     def identify(
         self,
@@ -435,6 +480,10 @@ class Dispatcher:
         if not names.issubset(self._names):
             self._warn("unknown destination", "`to` names no destination of this dispatcher")
         return tuple(intake for intake in self._intakes if intake.name in names)
+
+    def _ways_to(self, to: str | Iterable[str]) -> Iterable[Way]:
+        named = {intake.name for intake in self._named(to)}
+        return [way for way in self._ways if way[0] in named]
 
     def _contain(self, exc: Exception) -> None:
         self._warn("internal", "an event was lost to an internal error, %s", type_name(exc))
@@ -576,3 +625,9 @@ class Dispatcher:
             MappingProxyType(failures),
             MappingProxyType(missed),
         )
+
+
+def _not_here(_: Fragments) -> None:
+    """
+    In place of the `assemble` of a destination that has none.
+    """
