@@ -12,13 +12,14 @@ walks the value, field by field, and puts a marker where nothing else helps. The
 
 from __future__ import annotations
 
+from enum import Enum
 from ipaddress import IPv4Address, IPv6Address
 from uuid import UUID
 
 import orjson
 
 from sendoff._values import Rescue, default
-from sendoff.events import EPOCH_MILLISECONDS, Fragments
+from sendoff.events import Fragments
 
 __all__ = ["Encoder", "fragments_of"]
 
@@ -42,10 +43,8 @@ def fragments_of(
     account_id: object,
     session_id: object,
     device_id: object,
-    properties: object,
-    time: object,
     ip: object,
-    event_id: str,
+    properties: object,
     taken: frozenset[str],
 ) -> Fragments | None:
     """
@@ -58,15 +57,11 @@ def fragments_of(
         account_id: In whose name.
         session_id: In which session.
         device_id: The device.
-        properties: The caller's own.
-        time: When it happened.
         ip: The end user's address.
-        event_id: Its id.
+        properties: The caller's own.
         taken: The vendors' names, none of which may be among the properties.
     """
-    # By exact types throughout: a subclass may be anything.
-    if type(name) is not str or type(time) is not float or not 0.0 <= time < EPOCH_MILLISECONDS:
-        return None
+    # By exact types throughout: a subclass may be anything. The order is that of what is cheap.
     try:
         if properties is None:
             separator, rest = b"", b"}"
@@ -76,8 +71,7 @@ def fragments_of(
             separator, rest = b",", _dumps(properties, default, OPTIONS)[1:]
         else:
             separator, rest = b"", b"}"
-        text = _names.get(name) or _name(name)
-        user = account = session = device = None
+        user = account = session = device = address = None
         if user_id is not None:
             user = _dumps(user_id) if type(user_id) is str and user_id else _id(user_id)
         if session_id is not None:
@@ -88,18 +82,21 @@ def fragments_of(
             account = _id(account_id)
         if device_id is not None:
             device = _id(device_id)
-        address = None
         if ip is not None:
             address = _address(ip)
+        text = _names.get(name) or _name(name)  # type: ignore[call-overload]
     except Exception as exc:  # noqa: BLE001 as in `dumps`
         _pass_on(exc)
         return None
-    return text, user, account, session, device, address, time, event_id, separator, rest
+    return text, user, account, session, device, address, separator, rest
 
 
-def _name(name: str) -> bytes:
-    if not name:
-        raise ValueError("empty")
+def _name(name: object) -> bytes:
+    # An enumeration's members are text, and few.
+    kind = type(name)
+    if not (kind is str or (issubclass(kind, str) and issubclass(kind, Enum))) or not name:
+        raise TypeError(kind.__qualname__)
+    assert isinstance(name, str)
     text = b"%b" % _dumps(name)  # of exact size
     if len(_names) < MAX_NAMES and len(name) <= MAX_NAME:
         _names[name] = text

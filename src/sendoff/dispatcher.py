@@ -41,7 +41,7 @@ from sendoff.dead_letters import DeadLetters
 from sendoff.destinations.base import Destination
 from sendoff.destinations.checks import insert_id_of
 from sendoff.errors import EventRejected, OptionError
-from sendoff.events import Event, Fragments
+from sendoff.events import EPOCH_MILLISECONDS, Event, Fragments
 from sendoff.observers import Report, Stats
 from sendoff.options import (
     MAX_QUEUE_BYTES,
@@ -66,7 +66,7 @@ MAX_NAMES = 1_000
 """Names in a call's `to` that are looked at."""
 
 
-Way = tuple[str, Callable[[Fragments], bytes | None], Callable[[bytes, str], bool]]
+Way = tuple[str, Callable[[Fragments, float, str], bytes | None], Callable[[bytes, str], bool]]
 """A destination's name, its `assemble`, and its intake's `accept`."""
 
 
@@ -316,30 +316,33 @@ class Dispatcher:
         event_id = ids.next() if insert_id is None else self._own_id(insert_id, to)
         if event_id is None:
             return None
+        # The fast way: what is encoded once for all, and a destination that can, puts it together.
+        # Everything else goes the general way, through `encode`.
+        usual = integrations is None and self._filter is None
         if time is None:
-            time = clock.time()
+            stamp = time = clock.time()
+        elif type(time) is float and 0.0 <= time < EPOCH_MILLISECONDS:
+            stamp = time
+        else:
+            stamp, usual = 0.0, False
         accepted = False
         try:
-            # The fast way: what is encoded once for all, and a destination that can, puts it
-            # together. Everything else goes the general way, through `encode`.
             fragments = None
-            if integrations is None and self._filter is None:
+            if usual:
                 fragments = fragments_of(
                     event,
                     user_id,
                     account_id,
                     session_id,
                     device_id,
-                    properties,
-                    time,
                     ip,
-                    event_id,
+                    properties,
                     self._taken,
                 )
             if fragments is not None:
                 others: tuple[str, ...] = ()
                 for name, assemble, accept in self._ways if to is None else self._ways_to(to):
-                    body = assemble(fragments)
+                    body = assemble(fragments, stamp, event_id)
                     if body is None:
                         others += (name,)
                     elif accept(body, event_id):
@@ -627,7 +630,7 @@ class Dispatcher:
         )
 
 
-def _not_here(_: Fragments) -> None:
+def _not_here(fragments: Fragments, time: float, event_id: str) -> None:
     """
     In place of the `assemble` of a destination that has none.
     """

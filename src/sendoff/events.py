@@ -80,14 +80,12 @@ Fragments: TypeAlias = tuple[
     bytes | None,
     bytes | None,
     bytes | None,
-    float,
-    str,
     bytes,
     bytes,
 ]
 """
 A plain event, encoded once for all destinations: name, user, account, session, device and address
-as JSON strings, or None; time and id; the separator before the properties, and their object without
+as JSON strings, or None; the separator before the properties, and their object without
 its opening brace.
 
 A bare tuple, because one is made and taken apart at every call.

@@ -253,11 +253,11 @@ class Datadog(HttpDestination):
         """
         return self._reserved
 
-    def assemble(self, fragments: Fragments) -> bytes | None:
+    def assemble(self, fragments: Fragments, time: float, event_id: str) -> bytes | None:
         """
         What `encode` gives, from parts that are JSON already; None if that has to see to it.
         """
-        name, user, account, session, _, _, time, event_id, separator, rest = fragments
+        name, user, account, session, _, _, separator, rest = fragments
         if self._has_stamp:
             separator = self._stamp(time, event_id) + separator
         if account is None:

@@ -201,11 +201,11 @@ class Freshpaint(HttpDestination):
         """
         return TAKEN
 
-    def assemble(self, fragments: Fragments) -> bytes | None:
+    def assemble(self, fragments: Fragments, time: float, event_id: str) -> bytes | None:
         """
         What `encode` gives, from parts that are JSON already; None if that has to see to it.
         """
-        name, user, account, session, device, ip, time, event_id, separator, rest = fragments
+        name, user, account, session, device, ip, separator, rest = fragments
         if user is None:
             user = device
             if user is None:
