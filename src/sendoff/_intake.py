@@ -148,32 +148,29 @@ class Intake:
         if len(body) > self._max_event:
             self.reject("too_large", f"{len(body):,} bytes, the limit is {self._max_event:,}")
             return False
-        ring = False
-        evicted: Evicted | None = ()
+        queue = self.queue
         with self.lock:
             # Under the lock: once it is closed, nothing slips in behind the last flush.
             closed = self.closed
-            if not closed:
-                queue = self.queue
-                evicted = queue.push(body, event_id)
-                if evicted is None:
-                    self.ledger.dropped[DropReason.OVERFLOW] += 1
-                elif evicted:
-                    self.ledger.dropped[DropReason.OVERFLOW] += len(evicted)
-                ring = (
-                    len(queue.bodies) >= self.ring_events or queue.queued_bytes >= self.ring_bytes
-                )
-                if ring:
-                    self.ring_events = self.ring_bytes = NEVER  # once is enough
+            evicted = () if closed else queue.push(body, event_id)
+            if evicted is None:
+                self.ledger.dropped[DropReason.OVERFLOW] += 1
+            elif evicted:
+                self.ledger.dropped[DropReason.OVERFLOW] += len(evicted)
+            ring = len(queue.bodies) >= self.ring_events or queue.queued_bytes >= self.ring_bytes
+            if not closed and ring:
+                self.ring_events = self.ring_bytes = NEVER  # once is enough
         if closed:
             self.reject("closed", "the dispatcher is closed")
             return False
         if ring:
             self.call_loop(self._rung)
-        if evicted == ():
-            return True
-        self._overflowed(((body, event_id),) if evicted is None else evicted)
-        return evicted is not None
+        if evicted:
+            self._overflowed(evicted)
+        elif evicted is None:
+            self._overflowed(((body, event_id),))
+            return False
+        return True
 
     def _overflowed(self, lost: Evicted) -> None:
         self.log("overflow", "%s: the queue is full, events are dropped (%s)", self.queue.overflow)
