@@ -20,7 +20,7 @@ from typing import Any
 import click
 
 import sendoff
-from sendoff._encode import EXTRA_TYPES, marker
+from sendoff._values import EXTRA_TYPES, marker
 from sendoff.cli import cli
 from sendoff.destinations.verdicts import FAILURES, STATUSES
 from sendoff.events import Action, DropReason

@@ -103,7 +103,7 @@ class Intake:
         except Exception as exc:  # noqa: BLE001 a destination is somebody's code, a mapping anybody's
             self.reject("unencodable", type_name(exc))
             return False
-        return body is not None and self._accept(body, event.id)
+        return body is not None and self.accept(body, event.id)
 
     def recognizes(self, payload: Mapping[str, Any]) -> bool:
         """
@@ -133,38 +133,41 @@ class Intake:
         except Exception as exc:  # noqa: BLE001 as above
             self.reject("unencodable", type_name(exc))
             return None
-        return event_id if self._accept(body, event_id) else None
+        return event_id if self.accept(body, event_id) else None
 
-    def _accept(self, body: bytes, event_id: str) -> bool:
+    def accept(self, body: bytes, event_id: str) -> bool:
+        """
+        Takes an encoded event. Never raises.
+
+        Returns:
+            Whether it was accepted.
+        """
         if len(body) > self._max_event:
             self.reject("too_large", f"{len(body):,} bytes, the limit is {self._max_event:,}")
             return False
-        ring = False
-        evicted: Evicted | None = ()
+        queue = self.queue
         with self.lock:
             # Under the lock: once it is closed, nothing slips in behind the last flush.
             closed = self.closed
-            if not closed:
-                queue = self.queue
-                evicted = queue.push(body, event_id)
-                if evicted is None:
-                    self.ledger.dropped[DropReason.OVERFLOW] += 1
-                elif evicted:
-                    self.ledger.dropped[DropReason.OVERFLOW] += len(evicted)
-                ring = (
-                    len(queue.bodies) >= self.ring_events or queue.queued_bytes >= self.ring_bytes
-                )
-                if ring:
-                    self.ring_events = self.ring_bytes = NEVER  # once is enough
+            evicted = () if closed else queue.push(body, event_id)
+            if evicted is None:
+                self.ledger.dropped[DropReason.OVERFLOW] += 1
+            elif evicted:
+                self.ledger.dropped[DropReason.OVERFLOW] += len(evicted)
+            ring = len(queue.bodies) >= self.ring_events or queue.queued_bytes >= self.ring_bytes
+            if not closed and ring:
+                self.ring_events = self.ring_bytes = NEVER  # once is enough
         if closed:
             self.reject("closed", "the dispatcher is closed")
             return False
         if ring:
             self.call_loop(self._rung)
-        if evicted == ():
-            return True
-        self._overflowed(((body, event_id),) if evicted is None else evicted)
-        return evicted is not None
+        if evicted:
+            self._overflowed(evicted)
+        elif evicted is None:
+            self._overflowed(((body, event_id),))
+            return False
+        return True
 
     def _overflowed(self, lost: Evicted) -> None:
         self.log("overflow", "%s: the queue is full, events are dropped (%s)", self.queue.overflow)

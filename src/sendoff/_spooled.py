@@ -61,7 +61,13 @@ class SpooledIntake(Intake):
 
     # --- events -----------------------------------------------------------------------------------
 
-    def _accept(self, body: bytes, event_id: str) -> bool:
+    def accept(self, body: bytes, event_id: str) -> bool:
+        """
+        Takes an encoded event. Never raises.
+
+        Returns:
+            Whether it was accepted.
+        """
         # As its like in `Intake`, which must not pay for what is asked here.
         if len(body) > self._max_event:
             self.reject("too_large", f"{len(body):,} bytes, the limit is {self._max_event:,}")

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import time as clock
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from ipaddress import IPv4Address, IPv6Address
 from itertools import islice
@@ -21,17 +21,18 @@ from uuid import UUID
 
 from sendoff._assembly import Assembly, Settings
 from sendoff._before import BeforeSend
-from sendoff._encode import new_id
+from sendoff._encode import fragments_of
 from sendoff._exit import arm
 from sendoff._fork import forget_in_children
 from sendoff._hook import OnDrop, OnOutcome
 from sendoff._hosts import running_loop
+from sendoff._ids import ids, new_id
 from sendoff._log import type_name
 from sendoff.dead_letters import DeadLetters
 from sendoff.destinations.base import Destination
 from sendoff.destinations.checks import insert_id_of
 from sendoff.errors import EventRejected
-from sendoff.events import Event
+from sendoff.events import EPOCH_MILLISECONDS, Event, Fragments
 from sendoff.observers import Report, Stats
 from sendoff.options import (
     MAX_QUEUE_BYTES,
@@ -49,6 +50,10 @@ __all__ = ["Dispatcher"]
 
 MAX_NAMES = 1_000
 """Names in a call's `to` that are looked at."""
+
+
+Way = tuple[str, Callable[[Fragments, float, str], bytes | None], Callable[[bytes, str], bool]]
+"""A destination's name, its `assemble`, and its intake's `accept`."""
 
 
 class Dispatcher:
@@ -124,6 +129,8 @@ class Dispatcher:
             transport=transport,
         )
         self._names = self._settings.names
+        taken = (getattr(destination, "taken", ()) for destination in destinations)
+        self._taken: frozenset[str] = frozenset().union(*taken)
         # All mutable state, changed under the hosts' lock, is made by `_begin`.
         self._begin(closed=False)
         forget_in_children(self)
@@ -136,6 +143,10 @@ class Dispatcher:
         self._log = assembly.log
         self._filter = assembly.filter
         self._intakes = assembly.intakes
+        self._ways: tuple[Way, ...] = tuple(
+            (one.name, getattr(one.destination, "assemble", _not_here), one.accept)
+            for one in self._intakes
+        )
         self._hosts = assembly.life.hosts
         self._hooks = assembly.hooks
         self._lanes = assembly.lanes
@@ -205,24 +216,61 @@ class Dispatcher:
             The event's id, or None if no destination took it; the reason is in `stats` and, once a
             minute, in the log.
         """
-        event_id = new_id() if insert_id is None else self._own_id(insert_id, to)
+        event_id = ids.next() if insert_id is None else self._own_id(insert_id, to)
         if event_id is None:
             return None
-        return self._submit(
-            Event(
-                event,
-                user_id,
-                account_id,
-                session_id,
-                device_id,
-                properties,
-                clock.time() if time is None else time,
-                ip,
-                event_id,
-                integrations,
-            ),
-            to,
+        # The fast way: what is encoded once for all, and a destination that can, puts it together.
+        # Everything else goes the general way, through `encode`.
+        usual = integrations is None and self._filter is None
+        if time is None:
+            stamp = time = clock.time()
+        elif type(time) is float and 0.0 <= time < EPOCH_MILLISECONDS:
+            stamp = time
+        else:
+            stamp, usual = 0.0, False
+        accepted = False
+        try:
+            fragments = None
+            if usual:
+                fragments = fragments_of(
+                    event,
+                    user_id,
+                    account_id,
+                    session_id,
+                    device_id,
+                    ip,
+                    properties,
+                    self._taken,
+                )
+            if fragments is not None:
+                others: tuple[str, ...] = ()
+                for name, assemble, accept in self._ways if to is None else self._ways_to(to):
+                    body = assemble(fragments, stamp, event_id)
+                    if body is None:
+                        others += (name,)
+                    elif accept(body, event_id):
+                        accepted = True
+                if running_loop() is not self._hosts.loop:
+                    self._hosts.elsewhere()
+                if not others:
+                    return event_id if accepted else None
+                to = others
+        except Exception as exc:  # noqa: BLE001 nothing of ours may break a request
+            self._contain(exc)
+            return None
+        general = Event(
+            event,
+            user_id,
+            account_id,
+            session_id,
+            device_id,
+            properties,
+            time,
+            ip,
+            event_id,
+            integrations,
         )
+        return self._submit(general, to) or (event_id if accepted else None)
 
     def identify(
         self,
@@ -338,6 +386,10 @@ class Dispatcher:
         if not names.issubset(self._names):
             self._warn("unknown destination", "`to` names no destination of this dispatcher")
         return tuple(intake for intake in self._intakes if intake.name in names)
+
+    def _ways_to(self, to: str | Iterable[str]) -> Iterable[Way]:
+        named = {intake.name for intake in self._named(to)}
+        return [way for way in self._ways if way[0] in named]
 
     def _contain(self, exc: Exception) -> None:
         self._warn("internal", "an event was lost to an internal error, %s", type_name(exc))
@@ -479,3 +531,9 @@ class Dispatcher:
             MappingProxyType(failures),
             MappingProxyType(missed),
         )
+
+
+def _not_here(fragments: Fragments, time: float, event_id: str) -> None:
+    """
+    In place of the `assemble` of a destination that has none.
+    """

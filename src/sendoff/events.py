@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum, StrEnum
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
     import ssl
@@ -20,12 +20,17 @@ __all__ = [
     "DroppedEvent",
     "Event",
     "Fate",
+    "Fragments",
     "Framing",
     "Outcome",
     "Request",
     "Response",
     "Verdict",
 ]
+
+
+EPOCH_MILLISECONDS = 1e11
+"""A time above this is milliseconds: as seconds it would lie beyond the year 5000."""
 
 
 class Event(NamedTuple):
@@ -66,6 +71,25 @@ class Event(NamedTuple):
         The id alone: everything else is the caller's data.
         """
         return f"Event(id={self.id!r})"
+
+
+Fragments: TypeAlias = tuple[
+    bytes,
+    bytes | None,
+    bytes | None,
+    bytes | None,
+    bytes | None,
+    bytes | None,
+    bytes,
+    bytes,
+]
+"""
+A plain event, encoded once for all destinations: name, user, account, session, device and address
+as JSON strings, or None; the separator before the properties, and their object without
+its opening brace.
+
+A bare tuple, because one is made and taken apart at every call.
+"""
 
 
 class DroppedEvent(NamedTuple):

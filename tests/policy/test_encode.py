@@ -29,7 +29,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import sendoff
-from sendoff._encode import EXTRA_TYPES, MAX_DEPTH, Encoder, marker, new_id
+from sendoff import _ids
+from sendoff._encode import Encoder
+from sendoff._ids import new_id
+from sendoff._values import EXTRA_TYPES, MAX_DEPTH, marker
 
 QUICK = settings(derandomize=True, deadline=None, max_examples=200)
 NAN, INFINITY = float("nan"), float("inf")
@@ -705,12 +708,21 @@ print(size, (resident() - before) / len(kept))
 
 
 def test_ids_are_short_and_plain():
-    """At most 36 characters of `[A-Za-z0-9-]`, as Freshpaint wants, also after 2**56 events."""
+    """At most 36 characters of `[A-Za-z0-9-]`, as Freshpaint wants."""
     ids = [new_id() for _ in range(1_000)]
     assert len(set(ids)) == 1_000
     assert all(len(one) <= 36 and one.replace("-", "a").isalnum() and one.isascii() for one in ids)
-    prefix = ids[0].rpartition("-")[0]
-    assert len(f"{prefix}-{2**56:x}") <= 36
+    assert len({one.partition("-")[0] for one in ids}) == 1
+
+
+def test_ids_go_on_when_the_numbers_are_used_up(monkeypatch):
+    """With another prefix."""
+    monkeypatch.setattr(_ids, "PAIRS", ["00", "01"])
+    monkeypatch.setattr(_ids, "DIGITS", 2)
+    source = _ids._Ids()
+    ids = [source.next() for _ in range(10)]
+    assert len(set(ids)) == 10
+    assert len({one.partition("-")[0] for one in ids}) == 3
 
 
 def test_threads_never_get_the_same_id():
@@ -737,7 +749,7 @@ def test_a_fork_never_repeats_an_id():
     printed = python(
         """
 import os
-from sendoff._encode import new_id
+from sendoff._ids import new_id
 def family(depth):
     ids = [new_id() for _ in range(50)]
     if depth and not (child := os.fork()):

@@ -5,7 +5,8 @@ A destination is immutable but for what it remembers of credentials, and its met
 await, clock, randomness or I/O (a credential's callable may look where it likes, at once). `encode`
 runs in the caller's thread, at the call; everything else runs in the loop. Beyond the protocol, a
 destination may have ``authorized(request) -> Request``, which is asked before every attempt for the
-request with the credentials of the moment, and must return at once. To write a third one,
+request with the credentials of the moment, and must return at once; and, for speed, ``assemble``
+with ``taken``, as `HttpDestination` describes them. To write a third one,
 subclass `HttpDestination` and give it an `encode`, or satisfy the protocol `Destination` with a
 class of your own.
 """

@@ -15,14 +15,12 @@ from typing import Any
 from uuid import UUID
 
 from sendoff.errors import EventRejected
+from sendoff.events import EPOCH_MILLISECONDS
 
 __all__ = ["epoch_seconds", "event_name", "insert_id_of", "object_of", "text_id", "without"]
 
 MAX_KEYS = 10_000
 """Keys of a mapping that is no dict: one of somebody's may have no end."""
-
-EPOCH_MILLISECONDS = 1e11
-"""A time above this is milliseconds: as seconds it would lie beyond the year 5000."""
 
 
 def text_id(field: str, value: object) -> str | None:

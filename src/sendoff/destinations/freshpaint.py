@@ -29,7 +29,7 @@ from sendoff.destinations.checks import (
 )
 from sendoff.destinations.credentials import Credential, Secret
 from sendoff.errors import EventRejected, OptionError
-from sendoff.events import Event, Request
+from sendoff.events import Event, Fragments, Request
 from sendoff.options import RATE_LIMIT, SINGLE_WORKERS, TIMEOUT, Retry, Tuning
 
 __all__ = ["Freshpaint"]
@@ -49,6 +49,27 @@ WITHOUT_TOKEN = HEAD + b"null,"
 How a body begins whose token is put in at sending. A payload with a token of its own never begins
 so: that must be a non-empty str.
 """
+
+
+OPENING = WITHOUT_TOKEN + b'"distinct_id":'
+TO_SESSION = b',"session_id":'
+TO_NAME = b',"event":'
+"""What stands between the parts of a body."""
+
+TAKEN = frozenset(
+    (
+        "token",
+        "distinct_id",
+        "time",
+        "$insert_id",
+        "$device_id",
+        "account_id",
+        "session_id",
+        "$ip",
+        "$options",
+    )
+)
+"""Names of the vendor's fields beside an event's properties."""
 
 
 class Freshpaint(HttpDestination):
@@ -172,6 +193,41 @@ class Freshpaint(HttpDestination):
         else:
             fields.update(without(frozenset(fields), properties))
         return dumps({"properties": fields, "event": name})
+
+    @property
+    def taken(self) -> frozenset[str]:
+        """
+        The vendor's names, with which `assemble` does not work.
+        """
+        return TAKEN
+
+    def assemble(self, fragments: Fragments, time: float, event_id: str) -> bytes | None:
+        """
+        What `encode` gives, from parts that are JSON already; None if that has to see to it.
+        """
+        name, user, account, session, device, ip, separator, rest = fragments
+        if user is None:
+            user = device
+            if user is None:
+                return None
+        stamp = f',"time":{time:.3f},"$insert_id":"{event_id}"'.encode()
+        if account is None and device is None and ip is None:
+            # The two most frequent, without a detour.
+            if session is None:
+                return b"".join((OPENING, user, stamp, separator, rest, TO_NAME, name, b"}"))
+            return b"".join(
+                (OPENING, user, stamp, TO_SESSION, session, separator, rest, TO_NAME, name, b"}")
+            )
+        parts = [OPENING, user, stamp]
+        for field, value in (
+            (b"$device_id", device),
+            (b"account_id", account),
+            (b"session_id", session),
+            (b"$ip", ip),
+        ):
+            if value is not None:
+                parts += (b',"', field, b'":', value)
+        return b"".join((*parts, separator, rest, TO_NAME, name, b"}"))
 
     def encode_payload(
         self, payload: Mapping[str, Any], *, event_id: str, time: float, dumps: Dumps
