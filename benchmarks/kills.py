@@ -8,6 +8,7 @@ sink that is slow and fails now and then; the next one goes on in the same spool
 sends what is left. Every reported id must have arrived, with the body it was given, however often.
 
 Exits with 1 if an event is lost or differs. ``--no-spool`` shows that the measurement bites.
+`tests/wire/test_spool.py` does the same with few kills.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ PRODUCER = """
 import asyncio, os, random, sys, threading
 from sendoff import Datadog, Dispatcher, Freshpaint, Retry
 
+{before}
 random.seed({seed})
 dispatcher = Dispatcher(
     Datadog(api_key="k", application_id="a", endpoint={datadog!r}, id_attribute="insert_id",
@@ -87,14 +89,14 @@ def produce(code: str, reports: int) -> dict[str, int]:
     """
     Runs a producer and kills it after so many reports; what it reported, id to number.
     """
-    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
-    assert process.stdout is not None
     lines = []
-    for line in process.stdout:
-        lines.append(line)
-        if len(lines) == reports:
-            os.kill(process.pid, signal.SIGKILL)
-    process.wait()
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            lines.append(line)
+            if len(lines) == reports:
+                os.kill(process.pid, signal.SIGKILL)
+    assert process.returncode == -signal.SIGKILL
     found = (line.split() for line in lines if line.endswith(b"\n"))
     return {event_id.decode(): int(number) for event_id, number in found}
 
@@ -125,6 +127,7 @@ def measure(kills: int, seed: int, *, spool: bool) -> dict[str, object]:
         for _ in range(kills):
             sink.faults(*chance.choice(((), ("latency 20ms",), ("503 for 100ms",), ("503",))))
             code = PRODUCER.format(
+                before="",
                 seed=chance.random(),
                 spool=repr(path) if spool else None,
                 memory=chance.choice((20, 100_000)),

@@ -11,14 +11,20 @@ import inspect
 import itertools
 import re
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from enum import Enum
 from pathlib import Path
+from types import FunctionType
 from typing import Any
+
+import click
 
 import sendoff
 from sendoff._values import EXTRA_TYPES, marker
+from sendoff.cli import cli
 from sendoff.destinations.verdicts import FAILURES, STATUSES
 from sendoff.events import Action, DropReason
+from sendoff.transports import http
 
 PAGES = Path(__file__).parent / "reference"
 NOTE = "<!-- Made from the code by docs/make_reference.py. -->\n"
@@ -232,33 +238,168 @@ def statistics() -> str:
     )
 
 
+# --- calls and names ------------------------------------------------------------------------------
+
+OPTIONS = ("Dispatcher", "Datadog", "Freshpaint", "DeadLetters", "Retry", "Spool", "Tuning")
+"""Names whose arguments stand in the page of options."""
+
+STATISTICS = ("DestinationStats", "Stats")
+"""Names whose attributes stand in the page of statistics."""
+
+SECTIONS = re.compile(r"^(Args|Attributes|Returns|Raises):$", re.MULTILINE)
+
+
+def prose(doc: str | None) -> str:
+    """
+    A docstring without its Google sections.
+    """
+    text = inspect.cleandoc(doc or "")
+    found = SECTIONS.search(text)
+    return text[: found.start()].strip() if found else text
+
+
+def arguments_of(call: Any, doc: str | None) -> str:
+    """
+    The table of a call's arguments; empty if its docstring names none.
+    """
+    texts = section(doc or "", "Args")
+    if not texts:
+        return ""
+    defaults = inspect.signature(call).parameters
+    rows = [(f"`{key}`", shown(defaults[key].default), text) for key, text in texts.items()]
+    return "\n" + table(("argument", "default", "meaning"), rows)
+
+
+def ends_of(doc: str | None) -> str:
+    """
+    What a call returns and raises, one line each.
+    """
+    text = inspect.cleandoc(doc or "")
+    returns = re.search(r"^Returns:\n((?:    .*\n?)+)", text, re.MULTILINE)
+    lines = [f"Returns: {' '.join(returns.group(1).split())}"] if returns else []
+    lines += [f"Raises `{error}`: {why}" for error, why in section(text, "Raises").items()]
+    return "".join(f"\n{line}\n" for line in lines)
+
+
+def members(owner: type) -> Iterator[tuple[str, Any]]:
+    """
+    The public methods and properties of a class of ours, its own and inherited ones.
+    """
+    seen: set[str] = set()
+    for base in owner.__mro__:
+        for name, member in vars(base).items() if base.__module__.startswith("sendoff.") else ():
+            plain = isinstance(member, FunctionType | property | classmethod | staticmethod)
+            if plain and not name.startswith("_") and name not in seen:
+                seen.add(name)
+                yield name, member
+
+
+def verb(name: str, call: Any) -> str:
+    """
+    How a call is written, without its arguments.
+    """
+    return f"await {name}" if inspect.iscoroutinefunction(call) else name
+
+
 def calls() -> str:
     """
     The methods of a dispatcher.
     """
     parts = ["# Calls\n\nThe methods of `Dispatcher`.\n"]
-    for name in ("track", "identify", "enqueue", "start", "flush", "aclose", "stats"):
-        method = getattr(sendoff.Dispatcher, name)
-        doc = inspect.cleandoc(method.__doc__)
-        words = "await " if inspect.iscoroutinefunction(method) else ""
+    for name, method in members(sendoff.Dispatcher):
+        parts += [f"\n## `{verb(name, method)}`\n\n{prose(method.__doc__)}\n"]
+        parts += [arguments_of(method, method.__doc__), ends_of(method.__doc__)]
+    for word, enter, leave in (
+        ("async with", "__aenter__", "__aexit__"),
+        ("with", "__enter__", "__exit__"),
+    ):
+        begin, end = (getattr(sendoff.Dispatcher, one).__doc__ for one in (enter, leave))
         parts.append(
-            f"\n## `{words}{name}`\n\n{doc.split('Args:')[0].split('Returns:')[0].strip()}\n"
+            f"\n## `{word} dispatcher:`\n\nAt the beginning: {prose(begin)}\n"
+            f"At the end: {prose(end)}\n{ends_of(begin)}"
         )
-        arguments = section(method.__doc__, "Args")
-        if arguments:
-            defaults = inspect.signature(method).parameters
-            rows = [
-                (f"`{key}`", shown(defaults[key].default), text) for key, text in arguments.items()
-            ]
-            parts.append("\n" + table(("argument", "default", "meaning"), rows))
-        returns = re.search(r"Returns:\n((?:    .*\n?)+)", doc)
-        if returns:
-            parts.append(f"\nReturns: {' '.join(returns.group(1).split())}\n")
     return "".join(parts).replace("``", "`")
+
+
+def member_line(owner: type, name: str, member: Any) -> str:
+    """
+    One method or property, as an item of a list.
+    """
+    text = " ".join(prose(member.__doc__).split())
+    if isinstance(member, property):
+        return f"* `{name}`: {text}\n"
+    call = getattr(owner, name)
+    names = [one for one in inspect.signature(call).parameters if one != "self"]
+    kept = [
+        f"**{one}"
+        if inspect.signature(call).parameters[one].kind is inspect.Parameter.VAR_KEYWORD
+        else one
+        for one in names
+    ]
+    raises = section(member.__doc__ or "", "Raises")
+    errors = "".join(f" Raises `{error}`: {why}" for error, why in raises.items())
+    return f"* `{verb(name, call)}({', '.join(kept)})`: {text}{errors}\n"
+
+
+def described(thing: Any) -> str:
+    """
+    What stands under the name of a class or a function.
+    """
+    doc = thing.__doc__
+    parts = [f"{prose(doc)}\n"]
+    if not isinstance(thing, type):
+        return "".join([*parts, arguments_of(thing, doc), ends_of(doc)])
+    if thing.__name__ in OPTIONS:
+        parts.append("\nWhat it is made with: [options](options.md).\n")
+    elif thing.__name__ in STATISTICS:
+        parts.append("\nIts attributes: [statistics](statistics.md).\n")
+    elif issubclass(thing, Enum):
+        docs = member_docs(thing)
+        rows = [(f"`{one.name}`", f"`{one.value}`", docs[one.name]) for one in thing]
+        parts.append("\n" + table(("member", "value", "meaning"), rows))
+    else:
+        parts += [arguments_of(thing, doc), ends_of(doc)]
+        rows = [(f"`{key}`", text) for key, text in section(doc or "", "Attributes").items()]
+        parts.append("\n" + table(("attribute", "meaning"), rows) if rows else "")
+    if thing is sendoff.Dispatcher:
+        parts.append("\nIts methods: [calls](calls.md).\n")
+        return "".join(parts)
+    lines = [member_line(thing, name, member) for name, member in members(thing)]
+    return "".join([*parts, "\n" if lines else "", *lines])
+
+
+def names() -> str:
+    """
+    Every public name.
+    """
+    things = {name: getattr(sendoff, name) for name in sendoff.__all__}
+    for name in http.__all__:
+        things[f"{http.__name__}.{name}"] = getattr(http, name)
+    head = "# Names\n\nWhat `from sendoff import ...` offers; last, what has a path of its own.\n"
+    parts = [f"\n## `{name}`\n\n{described(thing)}" for name, thing in things.items()]
+    return "".join([head, *parts]).replace("``", "`")
+
+
+# --- the command line -----------------------------------------------------------------------------
+
+
+def command_line() -> str:
+    """
+    The help of every command, as it is printed.
+    """
+    top = click.Context(cli, info_name="sendoff", terminal_width=80)
+    contexts = [top]
+    for name, command in sorted(cli.commands.items()):
+        contexts.append(click.Context(command, info_name=name, parent=top))
+    parts = [f"\n## `{one.command_path}`\n\n```text\n{one.get_help()}\n```\n" for one in contexts]
+    head = "# Command line\n\nComes with the extra `cli`: `pip install 'sendoff[cli]'`.\n"
+    return "".join([head, *parts])
 
 
 MAKERS: dict[str, Callable[[], str]] = {
     "calls.md": calls,
+    "command-line.md": command_line,
+    "names.md": names,
     "options.md": options,
     "statistics.md": statistics,
     "statuses.md": statuses,

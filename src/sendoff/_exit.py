@@ -70,20 +70,17 @@ class _Exit:
         # All mutable state.
         self.kept: dict[int, Leaver] = {}  # by id: alive until it has nothing pending
         self.arranged = False
-        self.handling = False  # SIGTERM
 
-    def forget_parent(self) -> object:
+    def _forget_parent(self) -> object:
         """
         A child leaves nothing of its parent's, and dies of a SIGTERM as it would have.
         """
         kept, self.kept = self.kept, {}
         # `atexit` is inherited, but a child of `multiprocessing` does not run it.
         self.arranged = False
-        if self.handling:
-            self.handling = False
-            with suppress(ValueError):
-                if signal.getsignal(signal.SIGTERM) is _on_sigterm:
-                    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        if signal.getsignal(signal.SIGTERM) is _on_sigterm:
+            with suppress(ValueError):  # forked by another thread than the main one
+                signal.signal(signal.SIGTERM, signal.SIG_DFL)
         return kept
 
 
@@ -103,7 +100,7 @@ def keep_until_exit(leaver: Leaver, *, handle_sigterm: bool) -> None:
     if not _exit.arranged:
         _exit.arranged = True
         _arrange()
-    if handle_sigterm and not _exit.handling:
+    if handle_sigterm:
         arm()
 
 
@@ -118,7 +115,6 @@ def arm() -> None:
     ):
         with suppress(ValueError):  # not the main interpreter
             signal.signal(signal.SIGTERM, _on_sigterm)
-            _exit.handling = True
 
 
 def release(leaver: Leaver) -> None:
@@ -145,10 +141,12 @@ def _leave() -> None:
     kept = list(_exit.kept.values())
     for leaver in kept:
         leaver.stop_taking()  # from other threads, between the last look and the end
-    leavers = [leaver for leaver in kept if leaver.seconds_left() is not None]
-    if not leavers:
+    asked = [(leaver, leaver.seconds_left()) for leaver in kept]
+    leaving = [(leaver, seconds) for leaver, seconds in asked if seconds is not None]
+    if not leaving:
         return
-    seconds = max(leaver.seconds_left() or 0.0 for leaver in leavers)
+    leavers = [leaver for leaver, _ in leaving]
+    seconds = max(seconds for _, seconds in leaving)
     done = threading.Event()
 
     def leave() -> None:
@@ -210,7 +208,6 @@ def _on_sigterm(number: int, frame: FrameType | None) -> None:
     if signal.getsignal(number) is not _on_sigterm:
         return  # called on by a handler of the application's, which decides what happens
     signal.signal(number, signal.SIG_DFL)
-    _exit.handling = False
 
     def leave_and_die() -> None:
         try:

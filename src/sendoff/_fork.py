@@ -28,7 +28,7 @@ IMPORT_SECONDS = 10.0
 
 
 class _Forgetful(Protocol):
-    def forget_parent(self) -> object:
+    def _forget_parent(self) -> object:
         """
         Begins anew, and returns what must stay alive.
         """
@@ -82,7 +82,8 @@ def _in_parent() -> None:
 
 def _in_child() -> None:
     _Importing.lock = threading.RLock()
-    _kept.extend(thing.forget_parent() for thing in list(_watched))
+    _kept.extend(thing._forget_parent() for thing in list(_watched))
 
 
-os.register_at_fork(before=_before, after_in_parent=_in_parent, after_in_child=_in_child)
+if hasattr(os, "register_at_fork"):  # else nothing forks here
+    os.register_at_fork(before=_before, after_in_parent=_in_parent, after_in_child=_in_child)

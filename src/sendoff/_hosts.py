@@ -93,7 +93,7 @@ class Hosts:
         with self.lock:
             if self.living() is not None or self.closed or self._opening:
                 return
-            if self._failures and time.monotonic() < self._resume_at:
+            if time.monotonic() < self._resume_at:
                 return
             loop = running_loop()
             if self._blocking:
@@ -190,11 +190,14 @@ class Hosts:
                     lane.detach()  # once more: ends flushes that began while it was ending
                 self._host = None
                 self.loop = self
-                self._left_loop = weakref.ref(host.loop)
-                self._failures = self._failures + 1 if host.failed else 0
                 if host.failed:
-                    self._left_loop = None
+                    self._failures += 1
                     self._resume_at = time.monotonic() + min(2.0**self._failures, MAX_REST)
+                    self._left_loop = None
+                else:
+                    self._failures = 0
+                    self._resume_at = -math.inf
+                    self._left_loop = weakref.ref(host.loop)
                 if any(lane.stats().pending for lane in self._parts.lanes):
                     self.spent = host.flushed_for
                 else:

@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any
 
 from sendoff._encode import Encoder
 from sendoff._ledger import Ledger
-from sendoff._letters import LetterBox, Parcel
 from sendoff._log import Log, type_name
 from sendoff._queue import EventQueue, Evicted
+from sendoff.dead_letters import Parcel
 from sendoff.destinations.base import Destination
 from sendoff.destinations.checks import object_of
 from sendoff.errors import EventRejected
@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 
     from sendoff._batcher import Batch
     from sendoff._hook import Hooks
-    from sendoff.options import Overflow
+    from sendoff._letters import LetterBox
+    from sendoff._refill import Refill
 
 __all__ = ["Intake"]
 
@@ -47,9 +48,7 @@ class Intake:
 
     Args:
         destination: The adapter.
-        max_events: Most events held.
-        max_bytes: Most bytes held.
-        overflow: Which event goes when a new one does not fit.
+        queue: Holds them, empty; its `max_bytes` bound each event, too.
         hooks: Who is told of fates, if the user wants to see them.
         letters: Where events go that are given up, instead of being dropped.
         log: The dispatcher's lines.
@@ -58,10 +57,8 @@ class Intake:
     def __init__(
         self,
         destination: Destination,
+        queue: EventQueue,
         *,
-        max_events: int,
-        max_bytes: int,
-        overflow: Overflow,
         hooks: Hooks | None,
         letters: LetterBox | None,
         log: Log,
@@ -69,13 +66,13 @@ class Intake:
         self.name = destination.name
         self.destination = destination
         self._encode = destination.encode
-        self._max_event = min(destination.tuning.max_batch_bytes, max_bytes)
+        self._max_event = min(destination.tuning.max_batch_bytes, queue.max_bytes)
         self._hooks = hooks
         self._letters = letters
         self._log = log
         # All mutable state, changed under the lock.
         self.lock = threading.RLock()
-        self.queue = EventQueue(max_events=max_events, max_bytes=max_bytes, overflow=overflow)
+        self.queue = queue
         self.ledger = Ledger()
         self.closed = False
         self.ring_events: float = NEVER  # a call that finds so many events or bytes queued rings
@@ -239,10 +236,16 @@ class Intake:
             return
         with self.lock:
             self.writing[batch] = None  # still held, and pending
-        settled = partial(self._given_up, batch, reason)
-        self._letters.post(
-            Parcel(batch.bodies, batch.ids, time.time(), self.name, reason, status, detail, settled)
+        parcel = Parcel(
+            bodies=batch.bodies,
+            ids=batch.ids,
+            time=time.time(),
+            destination=self.name,
+            reason=reason,
+            status=status,
+            detail=detail,
         )
+        self._letters.post(parcel, partial(self._given_up, batch, reason))
 
     def _given_up(self, batch: Batch, reason: DropReason, written: int, fault: str | None) -> None:
         """
@@ -281,6 +284,15 @@ class Intake:
         with self.lock:
             self.ledger.requests += 1
             self.ledger.retries += again
+
+    def refill(self, rung: Callable[[], None]) -> Refill | None:
+        """
+        What brings back events that are on disk alone; None without a spool.
+
+        Args:
+            rung: Wakes a worker; called in the loop.
+        """
+        return None
 
     def stats(self, state: str) -> DestinationStats:
         """

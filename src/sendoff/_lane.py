@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any
 
 import anyio
 
@@ -20,7 +20,6 @@ from sendoff._breaker import Breaker
 from sendoff._delivery import Delivery
 from sendoff._intake import Intake
 from sendoff._narrow import Narrowing
-from sendoff._refill import Refill, Spawn
 from sendoff._throttle import Throttle
 from sendoff.events import DropReason
 from sendoff.observers import DestinationStats
@@ -33,6 +32,9 @@ if TYPE_CHECKING:
 __all__ = ["Lane", "Spawn"]
 
 NEVER = math.inf
+
+Spawn = Callable[[Callable[[], Coroutine[Any, Any, None]], str], None]
+"""Starts a task in the host's task group, under a name."""
 
 
 class Lane:
@@ -60,7 +62,7 @@ class Lane:
         )
         self._throttle = None if tuning.rate_limit is None else Throttle(tuning.rate_limit)
         self._breaker = Breaker()
-        self.refill = Refill.of(intake, self._rung)  # None without a spool
+        self.refill = intake.refill(self._rung)  # None without a spool
         self._started = 0  # workers; they are started as they are needed
         self._idle: list[asyncio.Future[None]] = []  # with nothing to do; the last to sleep is last
         self._lingerer: asyncio.Future[None] | None = None  # the one that watches a batch fill

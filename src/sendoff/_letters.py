@@ -6,6 +6,8 @@ One task of the host runs `deliver` in a worker thread. Always holds: every parc
 with the number of its events that are in the file; what is in the file is whole lines (but for one
 that a crash tore, behind which the next writer begins a new one), and never above its limit, with
 any number of processes at it.
+
+Needs POSIX: loaded where there are dead letters, when their dispatcher is made.
 """
 
 from __future__ import annotations
@@ -18,40 +20,20 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
-from sendoff.dead_letters import DeadLetters, lines_of
+from sendoff.dead_letters import DeadLetters, Parcel, lines_of
 
-__all__ = ["LetterBox", "Parcel", "append"]
+__all__ = ["LetterBox", "Settled", "append"]
 
 FULL = "the file has reached max_bytes"
 LATE = "there was no time left"
 
 
-class Parcel(NamedTuple):
-    """
-    Events that were given up together.
-
-    Attributes:
-        bodies: The encoded events.
-        ids: Their ids.
-        time: When that was, epoch seconds.
-        destination: The destination's name.
-        reason: Why.
-        status: The HTTP status of the last answer, if there was one.
-        detail: The vendor's words.
-        settled: Called once, in the thread that writes: with the number of the events, counted from
-            the first, that are in the file now, and why the others are not.
-    """
-
-    bodies: Sequence[bytes]
-    ids: Sequence[str]
-    time: float
-    destination: str
-    reason: str
-    status: int | None
-    detail: str
-    settled: Callable[[int, str | None], None]
+Settled = Callable[[int, str | None], None]
+"""
+Called once for each parcel, in the thread that writes: with the number of its events, counted from
+the first, that are in the file now, and why the others are not.
+"""
 
 
 class LetterBox:
@@ -73,15 +55,19 @@ class LetterBox:
         self._turn = threading.Lock()  # held while one thread writes
         # All mutable state, changed under the lock.
         self._lock = threading.RLock()
-        self._waiting: deque[Parcel] = deque()
+        self._waiting: deque[tuple[Parcel, Settled]] = deque()
 
-    def post(self, parcel: Parcel) -> None:
+    def post(self, parcel: Parcel, settled: Settled) -> None:
         """
         Keeps events to be written. Any thread.
+
+        Args:
+            parcel: The events.
+            settled: Told what became of them.
         """
         with self._lock:
             first = not self._waiting
-            self._waiting.append(parcel)
+            self._waiting.append((parcel, settled))
         if first:
             self._ring()
 
@@ -91,32 +77,25 @@ class LetterBox:
         """
         # A last call after a close may find an earlier one still writing.
         with self._turn:
-            while (parcel := self._next()) is not None:
-                self._write(parcel)
+            while (waiting := self._next()) is not None:
+                self._write(*waiting)
 
     def give_up(self) -> None:
         """
         Settles everything that is not being written yet: there is no time left for it.
         """
-        while (parcel := self._next()) is not None:
-            parcel.settled(0, LATE)
+        while (waiting := self._next()) is not None:
+            _, settled = waiting
+            settled(0, LATE)
 
-    def _next(self) -> Parcel | None:
+    def _next(self) -> tuple[Parcel, Settled] | None:
         with self._lock:
             return self._waiting.popleft() if self._waiting else None
 
-    def _write(self, parcel: Parcel) -> None:
+    def _write(self, parcel: Parcel, settled: Settled) -> None:
         written, fault = 0, None
         try:
-            lines = lines_of(
-                parcel.bodies,
-                parcel.ids,
-                time=parcel.time,
-                destination=parcel.destination,
-                reason=parcel.reason,
-                status=parcel.status,
-                detail=parcel.detail,
-            )
+            lines = lines_of(parcel)
             written = append(self._options.file, lines, self._options.max_bytes)
             if written < len(lines):
                 fault = FULL
@@ -124,7 +103,7 @@ class LetterBox:
             fault = exc.strerror or type(exc).__name__
         except Exception as exc:  # noqa: BLE001 a destination is somebody's code, and gave the words
             fault = type(exc).__name__
-        parcel.settled(written, fault)
+        settled(written, fault)
 
 
 def append(path: Path, lines: Sequence[bytes], max_bytes: int) -> int:

@@ -23,7 +23,7 @@ from sendoff._exit import GRACE, Left, listed, release
 from sendoff._host import abandon
 from sendoff._hosts import Hosts, running_loop
 from sendoff.observers import Report
-from sendoff.options import check_number
+from sendoff.option_checks import check_number
 
 if TYPE_CHECKING:
     from sendoff._host import Host, Parts
@@ -40,7 +40,7 @@ class Lifecycle:
         blocking: Whether to send from a thread, and not from the caller's loop.
         handle_sigterm: Whether a SIGTERM that nobody handles flushes.
         shutdown_timeout: Seconds for the last flush.
-        where: Where events are that a close gives up; for people.
+        where: Says where events are that a close gives up; for people.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class Lifecycle:
         blocking: bool,
         handle_sigterm: bool,
         shutdown_timeout: float,
-        where: str,
+        where: Callable[[], str],
     ) -> None:
         self._lanes = parts.lanes
         self._errands = parts.errands
@@ -229,11 +229,9 @@ class Lifecycle:
 
     def _located(self, given_up: Mapping[str, int], kept: Mapping[str, int]) -> Left:
         roots = {lane.name: lane.refill.root for lane in self._lanes if lane.refill is not None}
-        late = ""
-        if self._errands.late and self._where.endswith("on_drop"):
-            late = ", which is not done with them"
+        where = self._where()
         return {
-            **{(name, self._where + late): events for name, events in given_up.items()},
+            **{(name, where): events for name, events in given_up.items()},
             **{(name, f"kept in {roots[name]}"): events for name, events in kept.items()},
         }
 

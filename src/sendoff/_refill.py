@@ -8,27 +8,24 @@ because what was not yet queued is still on disk.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import anyio
 
 from sendoff._batcher import CHUNK
-from sendoff._spooled import SpooledIntake
 from sendoff._threads import in_thread
 from sendoff.spool.files import WINDOW, read_window
 
 if TYPE_CHECKING:
     from sendoff._backlog import Stretch
     from sendoff._batcher import Batch
-    from sendoff._intake import Intake
+    from sendoff._lane import Spawn
+    from sendoff._spooled import SpooledIntake
     from sendoff.spool.store import Found, Store
 
-__all__ = ["Refill", "Spawn", "tend"]
-
-Spawn = Callable[[Callable[[], Coroutine[Any, Any, None]], str], None]
-"""Starts a task in the host's task group, under a name."""
+__all__ = ["Refill", "tend"]
 
 ADOPT_SECONDS = 60.0
 """Seconds between two looks for what dead processes have left."""
@@ -54,13 +51,6 @@ class Refill:
         self._turn: object = None  # the task that reads; None while there is none
         self._spawn: Spawn
         self._settled: Callable[[], None]
-
-    @classmethod
-    def of(cls, intake: Intake, rung: Callable[[], None]) -> Refill | None:
-        """
-        One for a lane with a spool, None for one without.
-        """
-        return cls(intake, rung) if isinstance(intake, SpooledIntake) else None
 
     @property
     def kept(self) -> int:

@@ -8,12 +8,13 @@ both under the intake's lock, so the disk and the queue never know different thi
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from sendoff._backlog import SpooledQueue, Stretch
 from sendoff._intake import NEVER, Intake
 from sendoff._queue import Evicted
+from sendoff._refill import Refill
 from sendoff.destinations.base import Destination
 from sendoff.events import DropReason
 from sendoff.observers import DestinationStats
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from sendoff._hook import Hooks
     from sendoff._letters import LetterBox
     from sendoff._log import Log
-    from sendoff.options import Overflow
     from sendoff.spool.record import Record
     from sendoff.spool.store import Found
 
@@ -38,10 +38,8 @@ class SpooledIntake(Intake):
 
     Args:
         destination: The adapter.
+        queue: Holds them, empty; its `max_bytes` bound each event, too.
         spool: The destination's part of the spool.
-        max_events: Most events held in memory.
-        max_bytes: Most bytes held in memory.
-        overflow: Which event goes when one that the disk does not take does not fit either.
         hooks: Who is told of fates, if the user wants to see them.
         letters: Where events go that are given up, instead of being dropped.
         log: The dispatcher's lines.
@@ -50,27 +48,15 @@ class SpooledIntake(Intake):
     def __init__(
         self,
         destination: Destination,
+        queue: SpooledQueue,
         spool: LaneSpool,
         *,
-        max_events: int,
-        max_bytes: int,
-        overflow: Overflow,
         hooks: Hooks | None,
         letters: LetterBox | None,
         log: Log,
     ) -> None:
-        super().__init__(
-            destination,
-            max_events=max_events,
-            max_bytes=max_bytes,
-            overflow=overflow,
-            hooks=hooks,
-            letters=letters,
-            log=log,
-        )
-        self.queue: SpooledQueue = SpooledQueue(
-            max_events=max_events, max_bytes=max_bytes, overflow=overflow
-        )
+        super().__init__(destination, queue, hooks=hooks, letters=letters, log=log)
+        self.queue: SpooledQueue = queue
         self.spool = spool
 
     # --- events -----------------------------------------------------------------------------------
@@ -172,6 +158,15 @@ class SpooledIntake(Intake):
             self.say_trouble()
 
     # --- from disk and back -----------------------------------------------------------------------
+
+    def refill(self, rung: Callable[[], None]) -> Refill:
+        """
+        What brings back events that are on disk alone.
+
+        Args:
+            rung: Wakes a worker; called in the loop.
+        """
+        return Refill(self, rung)
 
     def recover(self, found: list[Found], bad: int) -> bool:
         """

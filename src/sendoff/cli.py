@@ -222,9 +222,9 @@ def replay(path: Path, to: str, rate: int | None, timeout: float, **options: Any
         rate=rate,
         timeout=timeout,
     )
-    if not plan.file.is_file():
-        raise click.UsageError(f"there is no file {plan.file}")
     try:
+        if not plan.file.is_file():
+            raise click.UsageError(f"there is no file {plan.file}")
         outcome = run(plan, destination_of(to, **given), _replay_screen())
     except (OptionError, JournalBusyError) as exc:
         raise click.UsageError(str(exc)) from exc

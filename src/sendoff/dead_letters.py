@@ -18,9 +18,17 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from sendoff.errors import OptionError
-from sendoff.options import check_number
+from sendoff.option_checks import check_number, check_posix
 
-__all__ = ["DeadLetters", "Letter", "letter_lines", "letter_of", "lines_of", "read_letters"]
+__all__ = [
+    "DeadLetters",
+    "Letter",
+    "Parcel",
+    "letter_lines",
+    "letter_of",
+    "lines_of",
+    "read_letters",
+]
 
 FILE_NAME = "dead-letters.ndjson"
 """The file's name where a directory is given."""
@@ -52,8 +60,7 @@ class DeadLetters:
     max_bytes: int = MAX_BYTES
 
     def __post_init__(self) -> None:
-        if os.name != "posix":
-            raise OptionError("dead_letters needs a POSIX system, for its locks")
+        check_posix("dead_letters")
         try:
             path = os.fspath(self.path)
         except TypeError:
@@ -105,20 +112,12 @@ class Letter:
 # --- writing --------------------------------------------------------------------------------------
 
 
-def lines_of(
-    bodies: Sequence[bytes],
-    ids: Sequence[str],
-    *,
-    time: float,
-    destination: str,
-    reason: str,
-    status: int | None,
-    detail: str,
-) -> list[bytes]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parcel:
     """
-    The lines of events that were given up together.
+    Events that were given up together, of which each becomes a letter.
 
-    Args:
+    Attributes:
         bodies: The encoded events.
         ids: Their ids.
         time: When that was, epoch seconds.
@@ -127,15 +126,29 @@ def lines_of(
         status: The HTTP status of the last answer, if there was one.
         detail: The vendor's words.
     """
-    moment = datetime.fromtimestamp(time, UTC).isoformat(timespec="milliseconds")
-    before = {"time": moment.replace("+00:00", "Z"), "destination": destination}
-    after = {"reason": reason, "status": status, "detail": detail}
+
+    bodies: Sequence[bytes]
+    ids: Sequence[str]
+    time: float
+    destination: str
+    reason: str
+    status: int | None
+    detail: str
+
+
+def lines_of(parcel: Parcel) -> list[bytes]:
+    """
+    The lines of the events of a parcel.
+    """
+    moment = datetime.fromtimestamp(parcel.time, UTC).isoformat(timespec="milliseconds")
+    before = {"time": moment.replace("+00:00", "Z"), "destination": parcel.destination}
+    after = {"reason": parcel.reason, "status": parcel.status, "detail": parcel.detail}
     head = json.dumps(before)[:-1].encode() + b', "id": '
     middle = b", " + json.dumps(after)[1:-1].encode() + b", "
     text = json.JSONEncoder().encode  # made once: `json.dumps` takes ten times as long for an id
     return [
         b"".join((head, text(event_id).encode(), middle, _event_of(body), b"}\n"))
-        for body, event_id in zip(bodies, ids, strict=True)
+        for body, event_id in zip(parcel.bodies, parcel.ids, strict=True)
     ]
 
 

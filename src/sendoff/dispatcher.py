@@ -11,36 +11,27 @@ from __future__ import annotations
 
 import os
 import time as clock
-import weakref
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
-from functools import partial
 from ipaddress import IPv4Address, IPv6Address
 from itertools import islice
 from types import MappingProxyType, TracebackType
 from typing import TYPE_CHECKING, Any, Self
 from uuid import UUID
 
-from sendoff._before import BeforeSend, Filter
+from sendoff._assembly import Assembly, Settings
+from sendoff._before import BeforeSend
 from sendoff._encode import fragments_of
-from sendoff._errands import Errand, Errands
 from sendoff._exit import arm
 from sendoff._fork import forget_in_children
-from sendoff._hook import DropHook, Hooks, OnDrop, OnOutcome, OutcomeHook
-from sendoff._host import Parts
+from sendoff._hook import OnDrop, OnOutcome
 from sendoff._hosts import running_loop
 from sendoff._ids import ids, new_id
-from sendoff._intake import Intake
-from sendoff._lane import Lane
-from sendoff._lifecycle import Lifecycle
-from sendoff._log import Log, type_name
-from sendoff._refill import tend
-from sendoff._spooled import SpooledIntake
-from sendoff._threads import under_gevent
+from sendoff._log import type_name
 from sendoff.dead_letters import DeadLetters
 from sendoff.destinations.base import Destination
 from sendoff.destinations.checks import insert_id_of
-from sendoff.errors import EventRejected, OptionError
+from sendoff.errors import EventRejected
 from sendoff.events import EPOCH_MILLISECONDS, Event, Fragments
 from sendoff.observers import Report, Stats
 from sendoff.options import (
@@ -49,16 +40,11 @@ from sendoff.options import (
     SHUTDOWN_TIMEOUT,
     Overflow,
     Spool,
-    check_callback,
-    check_choice,
-    check_number,
-    check_text,
 )
 from sendoff.transports.base import Transport
 
 if TYPE_CHECKING:
-    from sendoff._letters import LetterBox
-    from sendoff.spool.store import Store
+    from sendoff._intake import Intake
 
 __all__ = ["Dispatcher"]
 
@@ -123,142 +109,59 @@ class Dispatcher:
         blocking: bool = False,
         transport: Transport | None = None,
     ) -> None:
-        if not destinations:
-            raise OptionError("destinations must be at least one")
-        for destination in destinations:
-            if not hasattr(destination, "encode") or not hasattr(destination, "tuning"):
-                raise OptionError(
-                    f"destinations must be destinations, not {type(destination).__name__}"
-                )
-            check_text("name", destination.name)
-        names = [destination.name for destination in destinations]
-        if len(set(names)) < len(names):
-            raise OptionError(f"destinations must have different names, not {', '.join(names)}")
-        check_number("max_queue_events", max_queue_events, least=1, whole=True)
-        check_number("max_queue_bytes", max_queue_bytes, least=1, whole=True)
-        check_choice("overflow", overflow, ("drop_newest", "drop_oldest"))
-        check_number("shutdown_timeout", shutdown_timeout, least=0)
-        check_choice("handle_sigterm", handle_sigterm, (True, False))
-        check_choice("blocking", blocking, (True, False))
-        if blocking and under_gevent():
-            raise OptionError("blocking must be False under gevent: asyncio needs real threads")
-        check_callback("before_send", before_send)
-        check_callback("on_drop", on_drop)
-        check_callback("on_outcome", on_outcome)
-        if dead_letters is not None and not isinstance(dead_letters, DeadLetters):
-            dead_letters = DeadLetters(dead_letters)
-        if transport is not None and not hasattr(transport, "send"):
-            raise OptionError(f"transport must be a transport, not {type(transport).__name__}")
-        self._destinations = destinations
-        self._max_events = max_queue_events
-        self._max_bytes = max_queue_bytes
-        self._overflow: Overflow = overflow
-        self._spool = spool if isinstance(spool, Spool | None) else Spool(spool)
-        self._shutdown_timeout = float(shutdown_timeout)
-        self._handle_sigterm = handle_sigterm
-        self._dead_letters = dead_letters
-        self._before_send = before_send
-        self._on_drop = on_drop
-        self._on_outcome = on_outcome
-        self._blocking = blocking
-        self._transport = transport
-        self._names = frozenset(names)
+        self._settings = Settings(
+            destinations=destinations,
+            max_queue_events=max_queue_events,
+            max_queue_bytes=max_queue_bytes,
+            overflow=overflow,
+            spool=spool if isinstance(spool, Spool | None) else Spool(spool),
+            shutdown_timeout=shutdown_timeout,
+            handle_sigterm=handle_sigterm,
+            dead_letters=(
+                dead_letters
+                if isinstance(dead_letters, DeadLetters | None)
+                else DeadLetters(dead_letters)
+            ),
+            before_send=before_send,
+            on_drop=on_drop,
+            on_outcome=on_outcome,
+            blocking=blocking,
+            transport=transport,
+        )
+        self._names = self._settings.names
         taken = (getattr(destination, "taken", ()) for destination in destinations)
         self._taken: frozenset[str] = frozenset().union(*taken)
         # All mutable state, changed under the hosts' lock, is made by `_begin`.
         self._begin(closed=False)
         forget_in_children(self)
-        if self._handle_sigterm:
+        if handle_sigterm:
             arm()  # here, because calls may all come from other threads than the main one
 
     def _begin(self, *, closed: bool) -> None:
-        self._log = Log()
-        self._store = self._new_store()
-        self._filter = None if self._before_send is None else Filter(self._before_send)
-        drops = outcomes = None
-        letters: LetterBox | None = None
-        if self._on_drop is not None:
-            drops = DropHook(self._on_drop, lambda: self._ring(drops))
-        if self._on_outcome is not None:
-            outcomes = OutcomeHook(self._on_outcome, lambda: self._ring(outcomes))
-        if self._dead_letters is not None:
-            from sendoff._letters import LetterBox  # needs POSIX
-
-            letters = LetterBox(self._dead_letters, lambda: self._ring(letters))
-        hooks = Hooks(drops, outcomes)
-        self._hooks = hooks.all()
-        new_intake = partial(
-            self._new_intake, hooks=hooks if self._hooks else None, letters=letters
-        )
-        self._intakes = tuple(map(new_intake, self._destinations))
+        assembly = self._assembly = Assembly(self._settings)
+        # What calls need lies here: each dot less is time in the caller's thread.
+        self._log = assembly.log
+        self._filter = assembly.filter
+        self._intakes = assembly.intakes
         self._ways: tuple[Way, ...] = tuple(
             (one.name, getattr(one.destination, "assemble", _not_here), one.accept)
             for one in self._intakes
         )
-        self._lanes = tuple(Lane(intake) for intake in self._intakes)
-        refills = {lane.name: lane.refill for lane in self._lanes if lane.refill is not None}
-        self._life = Lifecycle(
-            Parts(
-                lanes=self._lanes,
-                transport=self._transport,
-                errands=Errands(letters, self._hooks),
-                tend=None if self._store is None else partial(tend, self._store, refills),
-                log=self._log,
-            ),
-            blocking=self._blocking,
-            handle_sigterm=self._handle_sigterm,
-            shutdown_timeout=self._shutdown_timeout,
-            where=self._where_rest_goes(),
-        )
-        if self._store is not None:
-            # What a close leaves in the spool is ours as long as we live, and then anybody's. Not
-            # at exit: other threads may still write, and the system lets go by itself.
-            weakref.finalize(self._life, self._store.release).atexit = False
-        self._hosts = self._life.hosts
+        self._hosts = assembly.life.hosts
+        self._hooks = assembly.hooks
+        self._lanes = assembly.lanes
+        self._life = assembly.life
         self._life.set_closed(closed)
 
-    def _where_rest_goes(self) -> str:
-        if self._dead_letters is not None:
-            return "given to the dead letters"
-        return "lost" if self._on_drop is None else "given to on_drop"
-
-    def _ring(self, errand: Errand | None) -> None:
-        if errand is not None:
-            self._hosts.ring(errand)
-
-    def _new_store(self) -> Store | None:
-        if self._spool is None:
-            return None
-        from sendoff.spool.store import Store  # needs POSIX
-
-        return Store(self._spool, self._names, self._log)
-
-    def _new_intake(
-        self, destination: Destination, *, hooks: Hooks | None, letters: LetterBox | None
-    ) -> Intake:
-        make: Callable[..., Intake] = Intake
-        if self._store is not None:
-            make = partial(SpooledIntake, spool=self._store.lanes[destination.name])
-        return make(
-            destination,
-            max_events=self._max_events,
-            max_bytes=self._max_bytes,
-            overflow=self._overflow,
-            hooks=hooks,
-            letters=letters,
-            log=self._log,
-        )
-
-    def forget_parent(self) -> object:
+    def _forget_parent(self) -> object:
         """
         Begins anew in a forked child: with an empty queue, an empty ledger and locks of its own.
 
         Returns:
             What the child must keep alive.
         """
-        parents = (self._life, self._lanes, self._hooks)
-        if self._store is not None:
-            self._store.forget()
+        parents = self._assembly
+        parents.forget()
         self._begin(closed=self._hosts.closed)
         return parents
 
@@ -600,7 +503,7 @@ class Dispatcher:
         Raises:
             TypeError: The dispatcher is not `blocking`.
         """
-        if not self._blocking:
+        if not self._settings.blocking:
             raise TypeError("use `async with`, or a Dispatcher(blocking=True)")
         self._life.set_closed(False)
         return self

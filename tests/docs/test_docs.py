@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 import sendoff
+from sendoff.cli import cli
 from sendoff.sink import SinkProcess
 
 ROOT = Path(__file__).parents[2]
@@ -131,6 +132,63 @@ def test_the_reference_is_made_from_the_code(page: str) -> None:
     assert (ROOT / "docs/reference" / page).read_text() == made, "run docs/make_reference.py"
 
 
+def _public_members(name: str) -> list[str]:
+    """
+    What a public name brings along: methods, properties, fields and members, inherited ones too.
+    """
+    thing = getattr(sendoff, name)
+    bases = getattr(thing, "__mro__", ())
+    return [
+        member
+        for base in bases
+        if base.__module__.startswith("sendoff.")
+        for member in {**vars(base), **vars(base).get("__annotations__", {})}
+        if not member.startswith("_")
+    ]
+
+
+@pytest.mark.parametrize("name", [*sendoff.__all__, "HttpTransport"])
+def test_nothing_public_is_missing_from_the_reference(name: str) -> None:
+    """Every name has its section, and every member of it stands in the reference as code."""
+    pages = {page.name: page.read_text() for page in (ROOT / "docs/reference").glob("*.md")}
+    assert re.search(
+        rf"^## `(sendoff\.transports\.http\.)?{name}`$", pages["names.md"], re.MULTILINE
+    )
+    if name == "HttpTransport":
+        assert "| `session` |" in pages["names.md"]
+        return
+    section = re.search(
+        rf"^## `{name}`\n(.*?)(^## |\Z)", pages["names.md"], re.MULTILINE | re.DOTALL
+    )
+    assert section is not None
+    text = section.group(1)
+    for page in re.findall(r"\]\(([\w-]+\.md)\)", text):
+        text += pages[page]
+    if name == "Dispatcher":  # other pages speak of some of its methods
+        text = "".join(re.findall("^## .*\n", pages["calls.md"], re.MULTILINE))
+    for member in _public_members(name):
+        assert re.search(rf"`(await )?{member}[`(]", text), member
+
+
+def test_the_command_line_is_in_the_reference() -> None:
+    """What each command prints for `--help` is on the page, word for word."""
+    page = (ROOT / "docs/reference/command-line.md").read_text()
+    for command in ([], *([name] for name in cli.commands)):
+        shown = subprocess.run(
+            [sys.executable, "-m", "sendoff", *command, "--help"],
+            capture_output=True,
+            text=True,
+            check=True,
+            env={
+                **os.environ,
+                "COLUMNS": "80",
+                "PYTHONPATH": str(Path(sendoff.__file__).parents[1]),
+            },
+        ).stdout
+        words = " ".join(shown.removeprefix("Usage: python -m ").removeprefix("Usage: ").split())
+        assert words in " ".join(page.split()), command
+
+
 def test_every_reason_for_a_rejection_is_in_the_reference() -> None:
     """What the source can reject with is in the table, and the table has nothing else."""
     words: set[str] = set()
@@ -158,13 +216,30 @@ def test_links_lead_somewhere() -> None:
             assert (page.parent / target).exists(), f"{page}: {target}"
 
 
-def test_guarantees_name_tests_that_exist() -> None:
-    """Each test that the guarantees name is in the suite."""
+EXPLANATIONS = {page.name: page for page in sorted((ROOT / "docs/explanation").glob("*.md"))}
+
+
+@pytest.mark.parametrize("page", EXPLANATIONS)
+def test_what_an_explanation_rests_on_exists(page: str) -> None:
+    """Each test that it names is in the suite, and each command is one of ours."""
+    text = EXPLANATIONS[page].read_text()
     tests = "\n".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
-    named = re.findall(r"`(test_\w+)`", (ROOT / "docs/explanation/guarantees.md").read_text())
-    assert named
-    for name in named:
+    for name in re.findall(r"`(test_\w+)`", text):
         assert f"def {name}(" in tests, name
+    for name in re.findall(r"`(tests/[\w/.]+)`", text):
+        assert (ROOT / name).exists(), name
+    for name in re.findall(r"python -m (benchmarks[\w.]*)", text):
+        assert importlib.util.find_spec(name) is not None, name
+
+
+@pytest.mark.parametrize("page", ["guarantees.md", "path-of-an-event.md"])
+def test_a_figure_of_a_measurement_says_where_it_is_from(page: str) -> None:
+    """A paragraph or row with what somebody has measured names the test or the command."""
+    text = EXPLANATIONS[page].read_text()
+    observed = r"\d %|\d (?:MB|µs|clients|letters)\b|\btook\b|[Mm]easure"
+    for part in re.split(r"\n\n|\n(?=[|*] )", text):
+        if re.search(observed, part):
+            assert re.search(r"`test_\w+`|`tests/|python -m benchmarks", part), part
 
 
 def test_the_readme_begins_with_two_commands() -> None:

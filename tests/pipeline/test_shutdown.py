@@ -504,7 +504,26 @@ def test_a_loop_closed_at_any_turn_of_a_close_leaves_no_complaint(turns: int) ->
         gc.collect()
         assert run(d.aclose())
         assert fates(d, "datadog") == {"delivered": 1}
+        del d  # what holds the things that would complain
         gc.collect()
+
+
+@pytest.mark.parametrize("turns", range(12))
+def test_a_loop_that_dies_at_any_turn_still_flushes(turns: int) -> None:
+    """Tasks are cancelled before they began; what was to be done is done, and none complains."""
+
+    async def main(d: Dispatcher) -> None:
+        d.track("x", user_id="u")
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        raise SystemExit(3)
+
+    d = dispatcher(Vendors(), datadog())
+    with pytest.raises(SystemExit):
+        run(main(d))
+    assert fates(d, "datadog") == {"delivered": 1}
+    del d  # what holds the things that would complain
+    gc.collect()
 
 
 def test_a_close_cut_off_by_its_loop_can_be_asked_for_again(tmp_path: Path) -> None:
@@ -555,17 +574,27 @@ def test_a_close_offers_all_it_leaves_to_on_drop() -> None:
     asyncio.run(main())
 
 
-def test_a_close_says_that_on_drop_is_not_done(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize(
+    ("slow", "where"),
+    [
+        ("on_drop", "given to on_drop, which is not done with them"),
+        ("on_outcome", "given to on_drop"),
+    ],
+)
+def test_a_close_says_that_on_drop_is_not_done(
+    caplog: pytest.LogCaptureFixture, slow: str, where: str
+) -> None:
     """It does not wait long for it, and does not claim what it cannot know."""
     vendors = Vendors(lambda request, events: asyncio.sleep(3_600))
     done = threading.Event()
 
     async def main() -> None:
-        d = dispatcher(vendors, freshpaint(), on_drop=lambda reason, events: done.wait(30))
+        hooks: dict[str, Any] = {"on_drop": lambda *_: None, "on_outcome": lambda *_: None}
+        hooks[slow] = lambda *_: done.wait(30)
+        d = dispatcher(vendors, freshpaint(), **hooks)
         d.track("x", user_id="u")
         assert not await d.aclose(timeout=0)
-        left = "freshpaint 1 (given to on_drop, which is not done with them)"
-        assert caplog.messages == [f"events are left at the end: {left}"]
+        assert caplog.messages == [f"events are left at the end: freshpaint 1 ({where})"]
 
     try:
         asyncio.run(main())

@@ -21,7 +21,10 @@ STEPS = {"_queue", "_batcher", "_narrow", "_throttle", "_breaker", "_window", "_
 STEP_MAY = VALUES | {"_queue", "_batcher"}  # a batcher takes from a queue, narrowing halves a batch
 PLAIN = STEPS | {"_backlog", "spool.places", "spool.record", "spool.runs"}
 NOT_PLAIN = {"asyncio", "anyio", "time", "random", "socket", "aiohttp", "os", "fcntl"}
-PUBLIC_USERS = ("cli", "__main__", "demo", "sink", "replay", "integrations", "metrics", "testing")
+PUBLIC_USERS = (
+    *("cli", "__main__", "terminal", "demo", "replay", "sink"),
+    *("integrations", "metrics", "testing"),
+)
 
 
 def imports_of(path: Path) -> set[str]:
@@ -89,27 +92,33 @@ def test_what_is_plain_knows_no_clock_and_no_disk() -> None:
         ("aiohttp", {"transports.http", "transports.resolver", "sink.server", "sink.wire"}),
         ("aiohttp.web", {"sink.server", "sink.wire"}),
         ("click", {"cli", "__main__"}),
-        ("sendoff._lane", {"_host", "_hosts", "_lifecycle", "dispatcher"}),
-        ("sendoff._intake", {"_lane", "_delivery", "_spooled", "_refill", "dispatcher"}),
-        ("sendoff._spooled", {"_refill", "dispatcher"}),
-        ("sendoff._refill", {"_lane", "dispatcher"}),
-        ("sendoff._backlog", {"_spooled", "_refill"}),
-        ("sendoff.spool.store", {"_spooled", "_refill", "spool.lane", "dispatcher"}),
+        ("rich", {"cli", "__main__", "demo.live", "replay.live", "terminal"}),
+        ("sendoff.terminal", {"demo.live", "demo.screen", "replay.live", "replay.screen"}),
+        ("sendoff._assembly", {"dispatcher"}),
+        ("sendoff._lane", {"_host", "_hosts", "_lifecycle", "_refill", "_assembly"}),
+        ("sendoff._intake", {"_lane", "_delivery", "_spooled", "_assembly", "dispatcher"}),
+        ("sendoff._spooled", {"_refill", "_assembly"}),
+        ("sendoff._refill", {"_intake", "_spooled", "_assembly"}),
+        ("sendoff._backlog", {"_spooled", "_refill", "_assembly"}),
+        ("sendoff.spool.store", {"_spooled", "_refill", "spool.lane", "_assembly"}),
         ("sendoff._delivery", {"_lane"}),
         ("sendoff._gate", {"_delivery"}),
-        ("sendoff._host", {"_hosts", "_lifecycle", "dispatcher"}),
+        ("sendoff._host", {"_hosts", "_lifecycle", "_assembly"}),
         ("sendoff._hosts", {"_lifecycle", "dispatcher"}),
-        ("sendoff._lifecycle", {"dispatcher"}),
+        ("sendoff._lifecycle", {"_assembly"}),
         ("sendoff._exit", {"_hosts", "_lifecycle", "dispatcher"}),
-        ("sendoff._errands", {"_host", "_hosts", "_lifecycle", "dispatcher"}),
-        ("sendoff._hook", {"_intake", "_spooled", "dispatcher"}),
-        ("sendoff._letters", {"_intake", "_spooled", "dispatcher"}),
-        ("sendoff._before", {"dispatcher"}),
+        ("sendoff._errands", {"_host", "_hosts", "_lifecycle", "_assembly"}),
+        ("sendoff._hook", {"_intake", "_spooled", "_assembly", "dispatcher"}),
+        ("sendoff._letters", {"_intake", "_spooled", "_assembly"}),
+        ("sendoff._before", {"_assembly", "dispatcher"}),
         ("fcntl", {"_letters", "replay.journal", "spool.folder"}),
         ("sendoff._throttle", {"_lane", "_delivery", "_gate"}),
         ("sendoff._retry", {"_delivery"}),
         ("sendoff._window", {"_delivery", "_gate"}),
-        ("sendoff._queue", {"_batcher", "_intake", "_ledger", "_backlog", "_spooled"}),
+        (
+            "sendoff._queue",
+            {"_batcher", "_intake", "_ledger", "_backlog", "_spooled", "_assembly"},
+        ),
         ("sendoff._batcher", {"_narrow", "_lane", "_delivery", "_intake", "_spooled", "_refill"}),
     ],
 )
@@ -137,11 +146,11 @@ def test_what_stands_around_uses_public_names() -> None:
 
 
 def test_files_are_short() -> None:
-    """A file past 350 lines holds two things; what users hold and choose is mostly docstrings."""
+    """A file past 350 lines holds two things; what users hold is mostly docstrings."""
     longer = {
         module_of(path) for path in ROOT.rglob("*.py") if len(path.read_text().splitlines()) > 350
     }
-    assert longer <= {"dispatcher", "options"}
+    assert longer <= {"dispatcher"}
 
 
 def test_every_file_says_what_lives_there() -> None:
@@ -167,6 +176,21 @@ def test_importing_the_package_is_cheap() -> None:
         "import sys, sendoff; print(*sorted({name.partition('.')[0] for name in sys.modules}"
         " & {'aiohttp', 'yarl', 'click', 'rich', 'uvloop', 'redis', 'numpy', 'pydantic', 'attrs',"
         " 'fastapi', 'starlette', 'django', 'flask', 'prometheus_client', 'opentelemetry'}))"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=_environment()
+    )
+    assert result.stdout.strip() == ""
+
+
+def test_what_is_off_is_not_loaded() -> None:
+    """A dispatcher without a spool and dead letters has nothing of theirs in memory."""
+    code = (
+        "import sys, sendoff\n"
+        "sendoff.Dispatcher(sendoff.Freshpaint(token='t'), on_drop=print)\n"
+        "print(*sorted(name for name in sys.modules"
+        " if name.startswith('sendoff.') and name.split('.')[1] in"
+        " ('spool', '_backlog', '_spooled', '_refill', '_letters', 'replay', 'cli')))"
     )
     result = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=_environment()

@@ -21,8 +21,8 @@ from hypothesis import strategies as st
 
 import sendoff
 from sendoff import DeadLetters, Letter, OptionError, read_letters
-from sendoff._letters import FULL, LATE, LetterBox, Parcel, append
-from sendoff.dead_letters import MAX_LINE, letter_of, lines_of
+from sendoff._letters import FULL, LATE, LetterBox, append
+from sendoff.dead_letters import MAX_LINE, Parcel, letter_of, lines_of
 
 QUICK = settings(derandomize=True, deadline=None, max_examples=150)
 NOW = 1_700_000_000.25
@@ -38,7 +38,8 @@ def lines(*bodies, ids=None, **fields):
         "detail": "400 Bad",
         **fields,
     }
-    return lines_of(bodies, ids or [f"id-{n}" for n in range(len(bodies))], **fields)
+    ids = ids or [f"id-{n}" for n in range(len(bodies))]
+    return lines_of(Parcel(bodies=bodies, ids=ids, **fields))
 
 
 def test_a_line_can_be_read_by_a_person():
@@ -307,7 +308,16 @@ class Post:
         def settled(written, fault):
             self.settled.append((len(bodies), written, fault))
 
-        self.box.post(Parcel(bodies, ids, NOW, name, "refused", 400, detail, settled))
+        parcel = Parcel(
+            bodies=bodies,
+            ids=ids,
+            time=NOW,
+            destination=name,
+            reason="refused",
+            status=400,
+            detail=detail,
+        )
+        self.box.post(parcel, settled)
 
 
 def test_a_box_rings_once_and_writes_all(tmp_path):

@@ -17,6 +17,7 @@ from sendoff import (
     SendoffError,
     Tuning,
 )
+from sendoff.option_checks import check_choice, check_number, check_text, check_url
 from sendoff.options import (
     BATCH_WORKERS,
     FLUSH_INTERVAL,
@@ -24,10 +25,6 @@ from sendoff.options import (
     RATE_LIMIT,
     SINGLE_WORKERS,
     TIMEOUT,
-    check_choice,
-    check_number,
-    check_text,
-    check_url,
 )
 
 NAN, INFINITY = float("nan"), float("inf")

@@ -26,6 +26,7 @@ AT_ONCE = 4  # processes; more would be late for want of a processor
 
 SCRIPT = """
 import asyncio, multiprocessing, os, signal, sys, threading, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's `&` has it ignored
 from sendoff import Datadog, Dispatcher, Freshpaint
 
 def make(**options):
@@ -147,14 +148,16 @@ def run(sink: SinkProcess, way: str, timeout: float) -> Outcome:
         way=way,
     )
     begun = time.monotonic()
-    result = subprocess.run(
-        [sys.executable, "-c", code + WAYS[way].code],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
+    process = subprocess.Popen(
+        [sys.executable, "-c", code + WAYS[way].code], stderr=subprocess.PIPE, text=True
     )
-    return Outcome(result.returncode, result.stderr, time.monotonic() - begun)
+    with process:
+        try:
+            _, stderr = process.communicate(timeout=60)
+        except subprocess.TimeoutExpired:  # the others' outcomes are worth having
+            process.kill()
+            stderr = process.communicate()[1] + "\nit had to be killed"
+    return Outcome(process.returncode, stderr, time.monotonic() - begun)
 
 
 def run_all(sink: SinkProcess, timeout: float) -> dict[str, Outcome]:

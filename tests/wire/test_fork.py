@@ -106,7 +106,7 @@ asyncio.run(main())
 """
 
 WITH_A_THREAD_OF_ITS_OWN = """
-dispatcher = Dispatcher(*dispatcher._destinations, blocking=True)
+dispatcher = Dispatcher(*dispatcher._settings.destinations, blocking=True)
 
 def blocking_child():
     assert pending() == [0, 0], pending()

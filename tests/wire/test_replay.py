@@ -98,7 +98,7 @@ def shut_down_with_a_wrong_key(sink, path, events):
 
 def letters_for(path, count, to="freshpaint"):
     """A file of letters as a dispatcher writes it, without one."""
-    from sendoff.dead_letters import lines_of
+    from sendoff.dead_letters import Parcel, lines_of
 
     bodies = [
         json.dumps(
@@ -122,16 +122,16 @@ def letters_for(path, count, to="freshpaint"):
         ).encode()
         for n in range(count)
     ]
-    lines = lines_of(
-        bodies,
-        [f"id-{n}" for n in range(count)],
+    parcel = Parcel(
+        bodies=bodies,
+        ids=[f"id-{n}" for n in range(count)],
         time=1_700_000_000.0,
         destination=to,
         reason="expired",
         status=503,
         detail="503",
     )
-    path.write_bytes(b"".join(lines))
+    path.write_bytes(b"".join(lines_of(parcel)))
 
 
 def test_a_wrong_key_at_shutdown_then_a_replay_with_the_right_one(sink, tmp_path):

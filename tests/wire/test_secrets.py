@@ -152,7 +152,7 @@ def reachable(thing: Any) -> Iterator[Any]:
 
 def show(ear: Ear, dispatcher: Dispatcher, *more: Any) -> None:
     ear.hear(dispatcher, dispatcher.stats(), *more)
-    for destination in dispatcher._destinations:
+    for destination in dispatcher._settings.destinations:
         for thing in (
             destination,
             destination.tuning,

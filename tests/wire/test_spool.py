@@ -4,9 +4,7 @@ The spool in processes of their own, killed at random instants, with the sink in
 
 from __future__ import annotations
 
-import os
 import random
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,63 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from benchmarks.kills import DRAIN, PRODUCER, produce
 
 from sendoff.sink import Settings, SinkProcess
 
 KILLS = 6
-
-PRODUCER = """
-import asyncio, itertools, os, random, threading
-from sendoff import Datadog, Dispatcher, Freshpaint, Retry
-
-{before}
-random.seed({seed})
-dispatcher = Dispatcher(
-    Datadog(api_key="k", application_id="a", endpoint={datadog!r}, id_attribute="insert_id",
-            flush_interval=0.05, retry=Retry(base=0.05)),
-    Freshpaint(token="t", endpoint={freshpaint!r}, retry=Retry(base=0.05)),
-    max_queue_events={memory},
-    spool={path!r},
-)
-count = itertools.count()
-
-def give():
-    number = next(count)
-    event_id = dispatcher.track(
-        "e", user_id="u", properties={{"n": number, "text": "x" * random.choice((0, 50, 2_000))}}
-    )
-    os.write(1, f"{{event_id}} {{number}}\\n".encode())
-
-def in_thread():
-    while True:
-        give()
-        threading.Event().wait(random.random() / 200)
-
-async def main():
-    threading.Thread(target=in_thread, daemon=True).start()
-    while True:
-        give()
-        await asyncio.sleep(random.random() / 200)
-
-asyncio.run(main())
-"""
-
-DRAIN = """
-import asyncio, os
-from sendoff import Datadog, Dispatcher, Freshpaint
-
-async def main():
-    async with asyncio.timeout(30), Dispatcher(
-        Datadog(api_key="k", application_id="a", endpoint={datadog!r}, id_attribute="insert_id"),
-        Freshpaint(token="t", endpoint={freshpaint!r}),
-        spool={path!r}, shutdown_timeout=20,
-    ) as dispatcher:
-        while os.listdir({path!r}):
-            await dispatcher.flush()
-            await asyncio.sleep(0.01)
-
-asyncio.run(main())
-"""
 
 WITHOUT_WRITING = """
 from sendoff.spool.files import Segment
@@ -95,23 +41,6 @@ def run(code: str, **options: Any) -> subprocess.CompletedProcess[str]:
     )
 
 
-def produce(code: str, reports: int) -> dict[str, int]:
-    """
-    Runs a producer, kills it after so many reports, and says what it reported: id and number.
-    """
-    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
-    assert process.stdout is not None
-    lines = []
-    with process.stdout:
-        for line in process.stdout:
-            lines.append(line)
-            if len(lines) == reports:
-                os.kill(process.pid, signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL
-    found = (line.split() for line in lines if line.endswith(b"\n"))
-    return {event_id.decode(): int(number) for event_id, number in found}
-
-
 def kill_and_drain(sink: SinkProcess, root: Path, kills: int, before: str = "") -> dict[str, int]:
     """
     Everything that the producers said was accepted, after the last run has sent what was left.
@@ -119,15 +48,20 @@ def kill_and_drain(sink: SinkProcess, root: Path, kills: int, before: str = "") 
     sink.reset()
     chance = random.Random(5)
     accepted: dict[str, int] = {}
-    values: dict[str, Any] = {"path": str(root), "before": before}
-    values |= {"datadog": sink.datadog_endpoint, "freshpaint": sink.freshpaint_endpoint}
+    ends = {"datadog": sink.datadog_endpoint, "freshpaint": sink.freshpaint_endpoint}
     root.mkdir()
     for number in range(kills):
         sink.faults(*(("latency 30ms",), ("503",), ())[number % 3])
-        code = PRODUCER.format(seed=chance.random(), memory=chance.choice((10, 1_000)), **values)
+        code = PRODUCER.format(
+            before=before,
+            seed=chance.random(),
+            memory=chance.choice((10, 1_000)),
+            spool=repr(str(root)),
+            **ends,
+        )
         accepted |= produce(code, chance.choice((1, chance.randrange(2, 300), 400)))
     sink.faults()
-    result = run(DRAIN.format(**values))
+    result = run(DRAIN.format(path=str(root), **ends))
     assert (result.returncode, result.stderr) == (0, "")
     return accepted
 

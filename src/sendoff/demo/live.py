@@ -7,8 +7,6 @@ The only file of the demo that imports rich.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from types import TracebackType
-from typing import Self
 
 from rich import box
 from rich.console import Console, Group, RenderableType
@@ -18,6 +16,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from sendoff import terminal
 from sendoff.demo.progress import Reading
 from sendoff.demo.table import REQUEST_LIMIT, Row
 
@@ -75,7 +74,7 @@ def _bar(done: int, total: int, style: str) -> ProgressBar:
     )
 
 
-class LiveScreen:
+class LiveScreen(terminal.LiveScreen):
     """
     A display that is drawn over and over, with notes scrolling by above it.
 
@@ -83,43 +82,15 @@ class LiveScreen:
         console: The terminal.
     """
 
-    interval = 0.1
-
     def __init__(self, console: Console) -> None:
-        self._console = console
-        # Drawn by `update` alone: a thread that draws by itself would compete with the run.
         self._live = Live(console=console, auto_refresh=False)
-
-    def __enter__(self) -> Self:
-        """
-        Begins to draw.
-        """
-        self._live.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """
-        Stops drawing; the last picture stays and the cursor is visible again.
-        """
-        self._live.stop()
+        super().__init__(console, self._live, no_wrap=True, overflow="ellipsis")
 
     def update(self, readings: Sequence[Reading], elapsed: float) -> None:
         """
         Draws a new picture over the last one.
         """
         self._live.update(frame(readings, elapsed, self._console.width), refresh=True)
-
-    def note(self, text: str) -> None:
-        """
-        One line, above the display while there is one.
-        """
-        # No markup and no highlighting: a bracket in a log line is a bracket.
-        self._console.print(Text(text), no_wrap=True, overflow="ellipsis")
 
     def table(self, names: tuple[str, ...], rows: list[Row], *, agrees: bool) -> None:
         """

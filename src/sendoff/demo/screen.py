@@ -8,49 +8,23 @@ Always holds: plain lines are ASCII without control sequences, so that they can 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from types import TracebackType
-from typing import Protocol, Self
+from typing import Protocol
 
+from sendoff import terminal
 from sendoff.demo.progress import Reading
 from sendoff.demo.table import REQUEST_LIMIT, Row, plain_table
 
 __all__ = ["PlainScreen", "Screen"]
 
 
-class Screen(Protocol):
+class Screen(terminal.Screen, Protocol):
     """
-    What a run is shown on. Open it as a context manager; `update` as often as `interval` says.
+    What a run is shown on.
     """
-
-    @property
-    def interval(self) -> float:
-        """
-        Seconds between two updates.
-        """
-
-    def __enter__(self) -> Self:
-        """
-        Begins to show.
-        """
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """
-        Leaves the terminal as it was, whatever happened.
-        """
 
     def update(self, readings: Sequence[Reading], elapsed: float) -> None:
         """
         Shows how far the run is.
-        """
-
-    def note(self, text: str) -> None:
-        """
-        Shows a line that stays.
         """
 
     def table(self, names: tuple[str, ...], rows: list[Row], *, agrees: bool) -> None:
@@ -59,28 +33,10 @@ class Screen(Protocol):
         """
 
 
-class PlainScreen:
+class PlainScreen(terminal.PlainScreen):
     """
-    Lines for pipes, files and logs.
+    A line a second for each destination, and the table in plain columns.
     """
-
-    interval = 1.0
-
-    def __enter__(self) -> Self:
-        """
-        Begins to show: there is nothing to set up.
-        """
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """
-        Leaves the terminal as it was, since it was never changed.
-        """
 
     def update(self, readings: Sequence[Reading], elapsed: float) -> None:
         """
@@ -92,13 +48,6 @@ class PlainScreen:
                 f"{now.delivered:>6,} delivered  {now.retried:>5,} retried  "
                 f"{now.rate:>5,} of {REQUEST_LIMIT:,} requests/s  {now.phase}"
             )
-
-    def note(self, text: str) -> None:
-        """
-        One line.
-        """
-        # Flushed, since whoever reads along through a pipe wants it now.
-        print(text, flush=True)
 
     def table(self, names: tuple[str, ...], rows: list[Row], *, agrees: bool) -> None:
         """

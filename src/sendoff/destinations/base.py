@@ -23,7 +23,8 @@ from sendoff.destinations.credentials import Credential, Secret
 from sendoff.destinations.verdicts import verdict_of_response
 from sendoff.errors import OptionError
 from sendoff.events import Event, Framing, Request, Response, Verdict
-from sendoff.options import Compression, Tuning, check_text, check_url
+from sendoff.option_checks import check_text, check_url
+from sendoff.options import Compression, Tuning
 
 __all__ = ["Destination", "Dumps", "HttpDestination", "compressed"]
 

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable
 
 from sendoff.errors import OptionError, TransportError
-from sendoff.options import check_text
+from sendoff.option_checks import check_text
 
 __all__ = ["Credential", "Secret"]
 

@@ -26,6 +26,7 @@ from sendoff.destinations.checks import (
 from sendoff.destinations.credentials import Credential, Secret
 from sendoff.errors import EventRejected, OptionError
 from sendoff.events import Event, Fragments, Framing
+from sendoff.option_checks import check_choice, check_text
 from sendoff.options import (
     BATCH_WORKERS,
     FLUSH_INTERVAL,
@@ -35,8 +36,6 @@ from sendoff.options import (
     Compression,
     Retry,
     Tuning,
-    check_choice,
-    check_text,
 )
 
 __all__ = ["Datadog"]

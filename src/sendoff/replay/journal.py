@@ -7,7 +7,6 @@ that is killed leaves whole lines; one replay at a time holds the journal.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import re
@@ -75,6 +74,8 @@ class Journal:
             JournalBusyError: Another replay holds it.
             OSError: It cannot be opened.
         """
+        import fcntl  # here, so that without POSIX a replay can say what it needs
+
         file = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -27,6 +27,12 @@ class MemoryTransport:
 
     Args:
         answer: What to answer; by default 202 to everything.
+
+    Attributes:
+        answer: As above; may be changed at any time.
+        requests: What came, in the order of arrival.
+        opened: How often it was opened.
+        closed: How often it was closed.
     """
 
     def __init__(self, answer: Answer | None = None) -> None:
