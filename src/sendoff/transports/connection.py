@@ -18,6 +18,7 @@ from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
 from sendoff.events import Response
 from sendoff.transports.failures import named
+from sendoff.transports.headers import Headers
 from sendoff.transports.limits import ANSWER_BYTES
 
 if TYPE_CHECKING:
@@ -90,7 +91,10 @@ class Connection(asyncio.BufferedProtocol):
         self._is_paused = False
         self._room: asyncio.Future[None] | None = None  # somebody waits to write on
         self._raw: dict[bytes, bytes] = {}  # headers as they come
+        self._headers = Headers({})
+        self._more: list[bytes] = []  # of the body, behind its first piece
         self.on_header = self._raw.__setitem__
+        self._is_late = False  # it lies on that shelf
         self._forget()
         parser = HttpResponseParser(self)
         self._feed = parser.feed_data
@@ -99,13 +103,11 @@ class Connection(asyncio.BufferedProtocol):
 
     def _forget(self) -> None:
         self._status: int | None = None  # once the final head is read
-        self._headers: dict[str, str] = {}
-        self._pieces: list[bytes] = []
-        self._size = 0  # of the pieces
+        self._body = b""  # its first piece
+        self._size = 0  # of all pieces
         self._fed = 0  # bytes of the answer so far
         self._is_whole = False
         self._is_kept = False
-        self._is_late = False
 
     # --- the request ------------------------------------------------------------------------------
 
@@ -248,18 +250,19 @@ class Connection(asyncio.BufferedProtocol):
         status = self._status_of()
         if self._status is None and (status >= 200 or status < 100 or status == 101):
             self._status = status
-            self._headers = {
-                name.decode("latin-1").lower(): value.decode("latin-1")
-                for name, value in self._raw.items()
-            }
+            self._headers = Headers(self._raw.copy())
 
     def on_body(self, piece: bytes) -> None:
         """
         A part of the body, without what stands around chunks.
         """
-        if self._size < ANSWER_BYTES and not self._is_whole:
-            self._pieces.append(piece)
-            self._size += len(piece)
+        if self._is_whole:
+            return  # of an answer that nobody asked for
+        if not self._size:
+            self._body = piece
+        elif self._size < ANSWER_BYTES:
+            self._more.append(piece)
+        self._size += len(piece)
 
     def on_message_complete(self) -> None:
         """
@@ -273,8 +276,10 @@ class Connection(asyncio.BufferedProtocol):
 
     def _response(self) -> Response:
         assert self._status is not None
-        pieces = self._pieces
-        body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        body = self._body
+        if self._more:
+            body = b"".join((body, *self._more))
+            self._more.clear()
         return Response(self._status, self._headers, body[:ANSWER_BYTES])
 
     def _end(self, error: BaseException | None) -> None:
@@ -291,6 +296,7 @@ class Connection(asyncio.BufferedProtocol):
         answer, self.answer = self.answer, None
         assert answer is not None
         if self._is_late:
+            self._is_late = False
             self._late.discard(self)
         if answer.cancelled() or self.is_writing or not self._is_whole:
             self.transport.abort()

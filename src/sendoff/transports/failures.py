@@ -58,12 +58,17 @@ class Refusals:
         # All mutable state.
         self._known: set[tuple[str, ssl.SSLContext | None]] = set()
 
+    def __bool__(self) -> bool:
+        """
+        Whether there are any.
+        """
+        return bool(self._known)
+
     def answered(self, url: str, context: ssl.SSLContext | None) -> None:
         """
         Notes that somebody takes our certificate, or wants none.
         """
-        if self._known:
-            self._known.discard((url, context))
+        self._known.discard((url, context))
 
     def judged(self, failure: str, url: str, context: ssl.SSLContext | None) -> str:
         """

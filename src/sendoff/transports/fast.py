@@ -15,6 +15,7 @@ import socket
 import ssl
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import NamedTuple
 
 import aiohappyeyeballs
 
@@ -22,7 +23,7 @@ from sendoff.errors import TransportError
 from sendoff.events import Request, Response
 from sendoff.transports.connection import READ_BYTES, Connection, Failure
 from sendoff.transports.failures import Refusals, named
-from sendoff.transports.heads import Head, Heads, Origin
+from sendoff.transports.heads import Origin, head_of
 from sendoff.transports.limits import ANSWER_SECONDS, KEEPALIVE_SECONDS, PIECE
 from sendoff.transports.resolver import AddressInfo, look_up
 from sendoff.transports.shelf import Shelf
@@ -38,8 +39,11 @@ ADDRESS_SECONDS = 60.0
 GOODBYE_SECONDS = 1.0
 """Seconds that a server has to answer TLS's goodbye."""
 
-MOST_ORIGINS = 64
-"""Origins whose idle connections are kept apart; those that have none are then forgotten."""
+MOST_WAYS = 64
+"""
+Prepared heads that are kept: two for each destination are in use, more come and go with credentials
+that change.
+"""
 
 VERIFYING = ssl.create_default_context()
 """
@@ -49,6 +53,25 @@ thread: it takes 20 ms.
 VERIFYING.set_alpn_protocols(["http/1.1"])
 
 
+class Way(NamedTuple):
+    """
+    Everything about a request but its body.
+
+    Attributes:
+        headers: What it was made for.
+        start: The head, but for the length's figures.
+        idle: Connections that can take it.
+        origin: Where new ones lead.
+        url: The request's URL.
+    """
+
+    headers: dict[str, str]
+    start: bytes
+    idle: Shelf[Connection]
+    origin: Origin
+    url: str
+
+
 class FastLane:
     """
     The connections of one loop, from `__init__` to `aclose`.
@@ -56,42 +79,58 @@ class FastLane:
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._heads = Heads()
         self._refusals = Refusals()
         self._buffer = memoryview(bytearray(READ_BYTES))
         self._late: Shelf[Connection] = Shelf(
             self._loop, ANSWER_SECONDS, Connection.give_up_the_rest
         )
         # All mutable state.
+        self._ways: dict[tuple[str, int, ssl.SSLContext | None], Way] = {}
         self._idle: dict[Origin, Shelf[Connection]] = {}
         self._all: set[Connection] = set()
         self._addresses: dict[tuple[str, int], tuple[float, Sequence[AddressInfo]]] = {}
         self._closed: asyncio.Future[None] | None = None
 
-    def head_of(self, request: Request) -> Head | None:
+    def way_of(self, request: Request) -> Way | None:
         """
         What `send` needs, or None for a request that this lane does not know how to send.
         """
-        return self._heads.of(request)
+        headers = request.headers
+        # By identity, because a destination's headers are the same object at every request; what
+        # they say is compared, because they need not be, and because objects die and others get
+        # their place.
+        key = (request.url, id(headers), request.ssl)
+        known = self._ways.get(key)
+        if known is not None and known.headers == headers and request.proxy is None:
+            return known
+        head = head_of(request)
+        if head is None:
+            return None
+        if len(self._ways) >= MOST_WAYS:
+            self._ways.clear()
+            self._idle = {origin: shelf for origin, shelf in self._idle.items() if shelf}
+        idle = self._idle.get(head.origin)
+        if idle is None:
+            idle = self._idle[head.origin] = Shelf(self._loop, KEEPALIVE_SECONDS, Connection.close)
+        # A copy: mappings can be changed in place.
+        way = self._ways[key] = Way(dict(headers), head.start, idle, head.origin, request.url)
+        return way
 
-    async def send(self, head: Head, body: bytes, sent: Callable[[], None]) -> Response:
+    async def send(self, way: Way, body: bytes, sent: Callable[[], None]) -> Response:
         """
         One POST, as `Transport.send` wants it.
         """
-        origin = head.origin
-        idle = self._idle.get(origin)
-        connection = None if idle is None else idle.top()
+        connection = way.idle.top()
         while connection is not None and connection.transport.is_closing():
-            connection = idle.top() if idle is not None else None
+            connection = way.idle.top()
         if connection is None:
-            connection = await self._connected(origin)
+            connection = await self._connected(way)
         answer = connection.begin()
         try:
             # One write: the head alone would be a packet of its own.
-            start = b"%b%d\r\n\r\n" % (head.head, len(body))
             try:
                 connection.transport.write(
-                    start + body if len(body) <= PIECE else start + body[:PIECE]
+                    b"%b%d\r\n\r\n%b" % (way.start, len(body), body[:PIECE])  # no copy, if shorter
                 )
             finally:
                 sent()
@@ -106,9 +145,10 @@ class FastLane:
             connection.abort()
             outcome = Failure("disconnected", type(exc).__name__)
         if isinstance(outcome, Failure):
-            failure = self._refusals.judged(outcome.word, head.url, origin.context)
+            failure = self._refusals.judged(outcome.word, way.url, way.origin.context)
             raise TransportError(failure, perhaps_sent=True, detail=outcome.detail)
-        self._refusals.answered(head.url, origin.context)
+        if self._refusals:
+            self._refusals.answered(way.url, way.origin.context)
         return outcome
 
     async def aclose(self) -> None:
@@ -127,19 +167,15 @@ class FastLane:
 
     # --- connections ------------------------------------------------------------------------------
 
-    async def _connected(self, origin: Origin) -> Connection:
+    async def _connected(self, way: Way) -> Connection:
         """
         A new connection.
 
         Raises:
             TransportError: There is none to be had.
         """
-        idle = self._idle.get(origin)
-        if idle is None:
-            if len(self._idle) >= MOST_ORIGINS:
-                self._idle = {key: shelf for key, shelf in self._idle.items() if shelf}
-            idle = self._idle[origin] = Shelf(self._loop, KEEPALIVE_SECONDS, Connection.close)
-        made = partial(Connection, self._loop, self._buffer, idle, self._late, self._lost)
+        origin = way.origin
+        made = partial(Connection, self._loop, self._buffer, way.idle, self._late, self._lost)
         try:
             found = await self._found(origin)
             wire = await aiohappyeyeballs.start_connection(

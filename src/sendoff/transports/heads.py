@@ -1,5 +1,5 @@
 """
-The bytes before a request's body: made once for a URL and its headers, and kept.
+The bytes before a request's body.
 
 Plain: no I/O. Always holds: what is in a head came through one strict form, so nothing in a URL or
 a header can end a line, or begin another request; what has another form has no head here, and goes
@@ -14,13 +14,7 @@ from typing import Any, NamedTuple
 
 from sendoff.events import Request
 
-__all__ = ["Head", "Heads", "Origin"]
-
-MOST_HEADS = 64
-"""
-Heads that are kept: two for each destination are in use, more come and go with credentials that
-change.
-"""
+__all__ = ["Head", "Origin", "head_of"]
 
 URL = re.compile(
     r"(?P<scheme>https?)://(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_-][A-Za-z0-9._-]*[A-Za-z0-9_-]|\w)"
@@ -84,49 +78,18 @@ class Head(NamedTuple):
     A prepared head.
 
     Attributes:
+        start: All of it but the length's figures and the ends of lines behind them.
         origin: Where it goes.
-        head: All of it but the length's figures and the ends of lines behind them.
-        url: The URL that it was made for.
-        headers: A copy of the headers that it was made for: mappings can be changed in place.
     """
 
+    start: bytes
     origin: Origin
-    head: bytes
-    url: str
-    headers: dict[str, str]
 
 
-class Heads:
+def head_of(request: Request) -> Head | None:
     """
-    Prepares heads, and keeps some.
+    The head of a request, or None if the fast lane has none for it.
     """
-
-    def __init__(self) -> None:
-        # All mutable state.
-        self._known: dict[tuple[str, int, ssl.SSLContext | None], Head] = {}
-
-    def of(self, request: Request) -> Head | None:
-        """
-        The head of a request, or None if the fast lane has none for it.
-        """
-        headers = request.headers
-        # By identity, because a destination's headers are the same object at every request; what
-        # they say is compared, because they need not be, and because objects die and others get
-        # their place.
-        key = (request.url, id(headers), request.ssl)
-        known = self._known.get(key)
-        if known is not None and known.headers == headers:
-            return known
-        made = _made(request)
-        if made is None:
-            return None
-        if len(self._known) >= MOST_HEADS:
-            self._known.clear()
-        self._known[key] = made
-        return made
-
-
-def _made(request: Request) -> Head | None:
     if request.proxy is not None:
         return None
     parts = URL.fullmatch(request.url)
@@ -158,4 +121,4 @@ def _made(request: Request) -> Head | None:
     except UnicodeEncodeError:  # half of a pair
         return None
     origin = Origin(secure, host.strip("[]"), port, request.ssl if secure else None)
-    return Head(origin, head, request.url, headers)
+    return Head(head, origin)

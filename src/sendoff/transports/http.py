@@ -62,7 +62,7 @@ class HttpTransport:
         """
         Which lane a request goes by.
         """
-        if self._has_given or self._fast is None or self._fast.head_of(request) is None:
+        if self._has_given or self._fast is None or self._fast.way_of(request) is None:
             return "session"
         return "fast"
 
@@ -73,9 +73,9 @@ class HttpTransport:
         # No coroutine of its own: that would cost every request a microsecond.
         fast = self._fast
         if fast is not None:
-            head = fast.head_of(request)
-            if head is not None:
-                return fast.send(head, request.body, sent)
+            way = fast.way_of(request)
+            if way is not None:
+                return fast.send(way, request.body, sent)
         return self._session.send(request, sent)
 
     async def aclose(self) -> None:
