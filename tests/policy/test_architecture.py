@@ -180,8 +180,9 @@ def test_importing_the_package_is_cheap() -> None:
     """`import sendoff` loads no aiohttp, no framework, no command line and no optional package."""
     code = (
         "import sys, sendoff; print(*sorted({name.partition('.')[0] for name in sys.modules}"
-        " & {'aiohttp', 'httptools', 'yarl', 'click', 'rich', 'uvloop', 'redis', 'numpy', 'pydantic',"
-        " 'attrs', 'fastapi', 'starlette', 'django', 'flask', 'prometheus_client', 'opentelemetry'}))"
+        " & {'aiohttp', 'httptools', 'yarl', 'click', 'rich', 'uvloop', 'redis', 'numpy',"
+        " 'pydantic', 'attrs', 'fastapi', 'starlette', 'django', 'flask', 'prometheus_client',"
+        " 'opentelemetry'}))"
     )
     result = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=_environment()
