@@ -311,7 +311,7 @@ def test_a_connection_that_ends_in_the_head(way: Way, at: int) -> None:
     way.run(main)
 
 
-def test_bytes_behind_an_answer_are_nobodys(way: Way) -> None:
+def test_bytes_behind_an_answer_are_nobodys(way: Way, caplog: pytest.LogCaptureFixture) -> None:
     """A second answer that nobody asked for never becomes the next request's."""
     bad = OK.replace(b"202", b"500")
     if way.lane == "session":
@@ -320,7 +320,8 @@ def test_bytes_behind_an_answer_are_nobodys(way: Way) -> None:
     async def main(way: Way) -> None:
         for more in (bad, b"x", b"HTTP/1.1 5"):
             async with way.server(always(OK + more)) as server, Client(way, server.url) as client:
-                assert [(await client.send()).status for _ in range(3)] == [202] * 3
+                answers = [await client.send() for _ in range(3)]
+                assert [(got.status, got.body) for got in answers] == [(202, b"{}")] * 3
                 assert server.connections == 3
         # The same a moment later, when the connection lies idle.
         async with way.server(always(OK, bad)) as server, Client(way, server.url) as client:
@@ -330,11 +331,16 @@ def test_bytes_behind_an_answer_are_nobodys(way: Way) -> None:
             assert server.connections == 3
 
     way.run(main)
+    assert caplog.records == []
 
 
 @pytest.mark.parametrize("kind", ["length", "chunked", "until the end", "extensions"])
-def test_a_body_is_read_so_far_and_no_further(way: Way, kind: str) -> None:
+def test_a_body_is_read_so_far_and_no_further(
+    way: Way, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """64 KiB of it are kept, and the server that goes on for ever is cut off."""
+    monkeypatch.setattr(fast, "ANSWER_SECONDS", 60)
+    monkeypatch.setattr(session, "ANSWER_SECONDS", 60)
     if kind == "extensions" and way.lane == "session":
         pytest.skip("aiohttp refuses long extensions as a bad answer")
     heads = {
@@ -494,6 +500,30 @@ def test_a_server_that_reads_slowly(way: Way) -> None:
             assert (quick, (await slow).body) == ([b"17"] * 3, b"42")
             assert (await client.send(b"x" * 5)).body == b"05"
             assert server.connections == 2
+
+    way.run(main)
+
+
+def test_what_is_not_read_is_not_written(way: Way) -> None:
+    """A server that reads nothing costs no more memory than a piece or two."""
+    if way.lane == "session":
+        pytest.skip("aiohttp's own flow control")
+
+    async def script(peer: Peer) -> None:
+        peer.writer.transport.pause_reading()
+        await asyncio.Event().wait()
+
+    async def main(way: Way) -> None:
+        async with way.server(script) as server, Client(way, server.url) as client:
+            task = asyncio.create_task(client.send(LARGE * 4))
+            while not client.written:
+                await turns()
+            await turns(200)
+            (connection,) = client.transport._fast._all
+            assert 0 < connection.transport.get_write_buffer_size() < 2_000_000
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
 
     way.run(main)
 
