@@ -30,7 +30,7 @@ from sendoff.destinations.base import compressed
 from sendoff.destinations.verdicts import verdict_of_failure
 from sendoff.errors import TransportError
 from sendoff.events import Action, DropReason, Request, Verdict
-from sendoff.transports.base import Transport
+from sendoff.transports.base import Transport, lane_of
 
 __all__ = ["Delivery"]
 
@@ -203,6 +203,8 @@ class Delivery:
 
         try:
             ready = self._authorized(request)  # a retry goes with the key of its own moment
+            if not self._intake.ledger.lane:
+                self._intake.ledger.lane = lane_of(self._transport, ready)
             part.tries += 1
             self._intake.tried(again=part.tries > 1)
             with anyio.move_on_after(self._tuning.timeout):

@@ -31,6 +31,7 @@ class Ledger:
         self.dead_letter_faults = 0
         self.requests = 0
         self.retries = 0
+        self.lane = ""
         self.recovered = 0
         self.damaged = 0
         self.spool_bytes = 0  # this and the next are the spool's, brought here when asked for
@@ -53,6 +54,7 @@ class Ledger:
             retries=self.retries,
             marked_fields=marked_fields,
             state=state,
+            lane=self.lane,
             spool_bytes=self.spool_bytes,
             spool_faults=self.spool_faults,
             recovered=self.recovered,

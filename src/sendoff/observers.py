@@ -41,6 +41,9 @@ class DestinationStats:
         marked_fields: Fields that had no JSON form and were replaced by a marker.
         state: ``"closed"`` (sending), ``"open"`` (waiting out a fault), ``"half_open"`` (probing):
             the breaker's.
+        lane: How requests go: ``"fast"`` (connections of our own) or ``"session"`` (aiohttp's
+            ClientSession: through a proxy, a session of yours, or for what the fast lane does not
+            know); a transport of yours by its class; ``""`` before the first attempt.
         spool_bytes: Bytes on disk, in this dispatcher's part of the spool.
         spool_faults: Times that the disk refused something.
         recovered: Events taken over from a process that is gone; they count as pending first.
@@ -59,6 +62,7 @@ class DestinationStats:
     retries: int
     marked_fields: int
     state: str
+    lane: str = ""
     spool_bytes: int = 0
     spool_faults: int = 0
     recovered: int = 0

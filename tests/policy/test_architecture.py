@@ -89,7 +89,21 @@ def test_what_is_plain_knows_no_clock_and_no_disk() -> None:
         ("orjson", {"_encode"}),
         ("backoff", {"_retry"}),
         ("redis", set()),
-        ("aiohttp", {"transports.http", "transports.resolver", "sink.server", "sink.wire"}),
+        (
+            "aiohttp",
+            {
+                "transports.http",
+                "transports.session",
+                "transports.resolver",
+                "sink.server",
+                "sink.wire",
+            },
+        ),
+        ("httptools", {"transports.connection"}),
+        ("aiohappyeyeballs", {"transports.fast"}),
+        ("sendoff.transports.connection", {"transports.fast"}),
+        ("sendoff.transports.fast", {"transports.http"}),
+        ("sendoff.transports.session", {"transports.http"}),
         ("aiohttp.web", {"sink.server", "sink.wire"}),
         ("click", {"cli", "__main__"}),
         ("rich", {"cli", "__main__", "demo.live", "replay.live", "terminal"}),
@@ -131,7 +145,8 @@ def test_the_client_side_of_aiohttp_is_in_one_file() -> None:
     """The sink uses the server side only, and the resolver aiohttp's interface of resolvers."""
     resolver = {one for one in FILES["transports.resolver"] if one.startswith("aiohttp")}
     assert resolver == {"aiohttp.abc", "aiohttp.abc.AbstractResolver", "aiohttp.abc.ResolveResult"}
-    for name in importers("aiohttp") - {"transports.http", "transports.resolver"}:
+    own = {"transports.http", "transports.session", "transports.resolver"}
+    for name in importers("aiohttp") - own:
         used = {one for one in FILES[name] if one.startswith("aiohttp")}
         assert used <= {"aiohttp", "aiohttp.web", "aiohttp.web_protocol", "aiohttp.http_exceptions"}
         assert "ClientSession" not in (ROOT / f"{name.replace('.', '/')}.py").read_text()
@@ -174,8 +189,9 @@ def test_importing_the_package_is_cheap() -> None:
     """`import sendoff` loads no aiohttp, no framework, no command line and no optional package."""
     code = (
         "import sys, sendoff; print(*sorted({name.partition('.')[0] for name in sys.modules}"
-        " & {'aiohttp', 'yarl', 'click', 'rich', 'uvloop', 'redis', 'numpy', 'pydantic', 'attrs',"
-        " 'fastapi', 'starlette', 'django', 'flask', 'prometheus_client', 'opentelemetry'}))"
+        " & {'aiohttp', 'httptools', 'yarl', 'click', 'rich', 'uvloop', 'redis', 'numpy',"
+        " 'pydantic', 'attrs', 'fastapi', 'starlette', 'django', 'flask', 'prometheus_client',"
+        " 'opentelemetry'}))"
     )
     result = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=_environment()

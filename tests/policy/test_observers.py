@@ -56,7 +56,9 @@ def test_a_ledgers_snapshot_shows_the_queue_and_stays():
     ledger.delivered = 4
     ledger.rejections["invalid_event"] += 2
     ledger.dropped[DropReason.OVERFLOW] += 1
+    ledger.lane = "fast"
     stats = ledger.snapshot(queue, marked_fields=6, state="open")
+    ledger.lane = "session"
     ledger.rejections["invalid_event"] += 1
     ledger.dropped[DropReason.REFUSED] += 1
     queue.pop()
@@ -73,6 +75,7 @@ def test_a_ledgers_snapshot_shows_the_queue_and_stays():
         "retries": 0,
         "marked_fields": 6,
         "state": "open",
+        "lane": "fast",
         "spool_bytes": 0,
         "spool_faults": 0,
         "recovered": 0,

@@ -224,8 +224,10 @@ def test_connections_are_kept(sink: SinkProcess) -> None:
                 dispatcher.track("x", user_id="u")
                 await dispatcher.flush()
             transport = dispatcher._hosts._host._transport
-            connector = transport._session.connector
-            assert sum(map(len, connector._conns.values())) == 1
+            assert (len(transport._fast._all), transport._session._session.connector._conns) == (
+                1,
+                {},
+            )
 
     asyncio.run(main())
     assert sink.stats().freshpaint.unique == 20

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from sendoff.events import Request, Response
 
-__all__ = ["Transport"]
+__all__ = ["Transport", "lane_of"]
 
 
 class Transport(Protocol):
@@ -43,3 +43,12 @@ class Transport(Protocol):
         """
         Closes every connection. Cancelling it leaves some to the garbage collector.
         """
+
+
+def lane_of(transport: Transport, request: Request) -> str:
+    """
+    What users are shown as the way a request goes: what the transport says of it by a method of
+    this name, otherwise the transport's class.
+    """
+    own = getattr(transport, "lane_of", None)
+    return type(transport).__name__ if own is None else str(own(request))

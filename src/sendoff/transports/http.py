@@ -1,54 +1,34 @@
 """
-The real transport, on aiohttp's ClientSession; the only place that uses aiohttp's client.
+The real transport: two lanes, one fast and one for everything else.
 
 Importing this module loads aiohttp, which takes 0.4 s; a dispatcher does that when it starts.
-Always holds: no redirect is followed, no cookie kept, no deadline set here but the one for the rest
-of an answer whose status is already known, and the environment's proxies are not read. A request is
-perhaps sent from the first byte of its body that is written; whatever fails before that is not. No
-error carries one of aiohttp's, whose reprs show headers.
+Always holds, on both lanes: no redirect is followed, no cookie kept, no deadline set here but the
+one for the rest of an answer whose status is already known, and the environment's proxies are not
+read. A request is perhaps sent from the first byte of its body that is written; whatever fails
+before that is not.
 """
 
 from __future__ import annotations
 
-import asyncio
 import os
-import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any, Literal
 
-import aiohttp
-import anyio
-from aiohttp.abc import AbstractStreamWriter
-
-from sendoff.errors import OptionError, TransportError
 from sendoff.events import Request, Response
-from sendoff.transports.resolver import Resolver
+from sendoff.transports.fast import FastLane
+from sendoff.transports.session import SessionLane
+
+if TYPE_CHECKING:
+    import aiohttp
 
 __all__ = ["HttpTransport"]
-
-ANSWER_BYTES = 64 * 1024
-"""Bytes of an answer's body that are read; the vendors' own are below 1 KB."""
-
-ANSWER_SECONDS = 5.0
-"""
-Seconds for the body of an answer whose status is known: the status decides, the body only explains.
-"""
-
-KEEPALIVE_SECONDS = 15.0
-"""
-Seconds that an idle connection is kept: less than the gateways' 60, so that they rarely close it
-first.
-"""
-
-PIECE = 1 << 18
-"""Bytes that are written in one go, so that the loop can breathe during a large body."""
-
-
-NO_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=None)
 
 
 class HttpTransport:
     """
-    One ClientSession for the time between `open` and `aclose`, or one of your own.
+    Sends by the fast lane what that one knows, and by an aiohttp ClientSession what it does not:
+    whatever goes through a proxy, through a session of yours, or to a URL or with headers of an
+    unusual form.
 
     Args:
         session: A session that is used as it is, with its connector, headers and cookies, and never
@@ -59,223 +39,52 @@ class HttpTransport:
     """
 
     def __init__(self, *, session: aiohttp.ClientSession | None = None) -> None:
-        if session is not None and not isinstance(session, aiohttp.ClientSession):
-            raise OptionError(
-                f"session must be an aiohttp.ClientSession, not {type(session).__name__}"
-            )
-        self._given = session
+        self._has_given = session is not None
+        self._session = SessionLane(session)
         self._pid = os.getpid()
         # All mutable state.
-        self._session: aiohttp.ClientSession | None = None
-        self._parents: list[aiohttp.ClientSession] = []  # a forked child must not finalize them
-        # Who refused us by an alert after the handshake, and has not answered since.
-        self._refusing: set[tuple[str, ssl.SSLContext | None]] = set()
+        self._fast: FastLane | None = None
+        self._parents: list[FastLane] = []  # a forked child must not finalize their connections
 
     async def open(self) -> None:
         """
-        Makes the session, if none was given.
+        Makes both lanes ready.
         """
-        if self._pid != os.getpid():
-            self._pid = os.getpid()
-            self._parents += [one for one in (self._given, self._session) if one is not None]
-            if self._given is not None:
-                self._session = None  # its connections are the parent's
-                return
-        if self._given is not None:
-            self._session = self._given
-            return
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(
-                limit=0,  # the lanes' workers are the limit
-                keepalive_timeout=KEEPALIVE_SECONDS,
-                ttl_dns_cache=60,
-                resolver=Resolver(),
-            ),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            headers={"User-Agent": "sendoff", "Accept-Encoding": "identity"},
-        )
+        is_child = self._pid != os.getpid()
+        self._pid = os.getpid()
+        if is_child and self._fast is not None:
+            self._parents.append(self._fast)
+        self._session.open(is_child=is_child)
+        if not self._has_given:
+            self._fast = FastLane()
 
-    async def send(self, request: Request, sent: Callable[[], None]) -> Response:
+    def lane_of(self, request: Request) -> Literal["fast", "session"]:
+        """
+        Which lane a request goes by.
+        """
+        if self._has_given or self._fast is None or self._fast.way_of(request) is None:
+            return "session"
+        return "fast"
+
+    def send(self, request: Request, sent: Callable[[], None]) -> Coroutine[Any, Any, Response]:
         """
         One POST.
         """
-        session = self._session
-        if session is None or session.closed:
-            failure = "connect" if self._given is None else "session"
-            raise TransportError(failure, perhaps_sent=False)
-        body = _Body(request.body, sent)
-        key = (request.url, request.ssl)
-        try:
-            async with session.post(
-                request.url,
-                data=body,
-                headers=request.headers,
-                allow_redirects=False,
-                raise_for_status=False,
-                timeout=NO_TIMEOUT,
-                ssl=request.ssl or True,  # True: the session's own way, which is to verify
-                proxy=request.proxy,
-            ) as response:
-                self._refusing.discard(key)
-                return Response(
-                    response.status,
-                    {name.lower(): value for name, value in response.headers.items()},
-                    await _body_of(response),
-                )
-        except (aiohttp.ClientError, OSError, ValueError) as exc:
-            failure, detail = _named(exc)
-        except RuntimeError as exc:
-            # Of another loop; or no thread can be started any more.
-            failure = "connect" if self._given is None else "session"
-            detail = type(exc).__name__
-        except asyncio.CancelledError:
-            body.abort()
-            raise
-        if body.is_begun:
-            # TLS 1.3 tells a client that its certificate is missing or wrong after the handshake,
-            # and then hangs up: often enough the reset overtakes the alert.
-            if failure == "tls":
-                self._refusing.add(key)
-            elif failure == "disconnected" and key in self._refusing:
-                failure = "tls"
-        elif request.proxy is not None and failure in IN_A_TUNNEL:
-            failure = "proxy"
-        # Out here, so that it does not carry aiohttp's.
-        raise TransportError(failure, perhaps_sent=body.is_begun, detail=detail)
+        # No coroutine of its own: that would cost every request a microsecond.
+        fast = self._fast
+        if fast is not None:
+            way = fast.way_of(request)
+            if way is not None:
+                return fast.send(way, request.body, sent)
+        return self._session.send(request, sent)
 
     async def aclose(self) -> None:
         """
-        Closes the session and its connections; one that was given stays open.
+        Closes every connection; a session that was given stays open.
         """
-        session, self._session = self._session, None
-        if session is not None and session is not self._given:
-            await session.close()
-
-
-class _Body(aiohttp.Payload):
-    """
-    A request's body that says when it is written: aiohttp holds the head back until then, and a
-    trace of the head alone would be too early by up to 30 ms.
-    """
-
-    def __init__(self, body: bytes, sent: Callable[[], None]) -> None:
-        super().__init__(body)
-        self._body = body
-        self._sent = sent
-        self.is_begun = False
-        self._transport: asyncio.WriteTransport | None = None  # once the body is being written
-
-    @property
-    def size(self) -> int:
-        return len(self._body)
-
-    @property
-    def autoclose(self) -> bool:
-        return True
-
-    def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
-        return self._body.decode(encoding, errors)
-
-    async def write(self, writer: AbstractStreamWriter) -> None:
-        body = self._body
-        self.is_begun = True
-        self._transport = writer.transport
+        fast, self._fast = self._fast, None
         try:
-            await writer.write(body[:PIECE])
+            if fast is not None:
+                await fast.aclose()
         finally:
-            self._sent()  # also if it was cut off: a part may have left
-        for start in range(PIECE, len(body), PIECE):
-            await writer.write(body[start : start + PIECE])
-
-    def abort(self) -> None:
-        """
-        Cuts the connection at once. To close it, as aiohttp does, first waits for what is still to
-        be written: at a vendor that does not read, for ever.
-        """
-        if self._transport is not None:
-            self._transport.abort()
-
-    async def write_with_length(
-        self, writer: AbstractStreamWriter, content_length: int | None
-    ) -> None:
-        await self.write(writer)
-
-
-async def _body_of(response: aiohttp.ClientResponse) -> bytes:
-    """
-    The start of an answer's body, or what came of it: an answer that breaks off is an answer.
-    """
-    pieces = bytearray()
-    with anyio.move_on_after(ANSWER_SECONDS):
-        try:
-            while len(pieces) < ANSWER_BYTES:
-                piece = await response.content.read(ANSWER_BYTES - len(pieces))
-                if not piece:
-                    return bytes(pieces)
-                pieces += piece
-        except (aiohttp.ClientError, OSError):
-            pass
-    response.close()  # the rest is not wanted, and would block the connection
-    return bytes(pieces)
-
-
-IN_A_TUNNEL = ("disconnected", "bad_answer")
-"""Failures that are the proxy's as long as nothing was written to the vendor."""
-
-REFUSALS = (401, 403, 405, 407)
-"""Answers of a proxy to CONNECT that no later try will change."""
-
-LASTING = (
-    "CERTIFICATE",
-    "UNKNOWN_CA",
-    "VERSION",
-    "PROTOCOL",
-    "HANDSHAKE_FAILURE",
-    "NAME",
-    "CIPHER",
-)
-"""Parts of OpenSSL's names for what no later try will change; the others pass, such as an end."""
-
-
-def _named(exc: Exception) -> tuple[str, str]:
-    """
-    Our word for a failure, and what else may be said of it: words of OpenSSL's and of the system's,
-    never aiohttp's, which may show a URL with credentials.
-    """
-    error = _cause(exc)
-    if isinstance(exc, aiohttp.ClientHttpProxyError):
-        refused = exc.status in REFUSALS
-        return ("proxy_refused" if refused else "proxy"), f"it answered {exc.status}"
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return "tls", error.verify_message
-    if isinstance(error, ssl.SSLError):
-        reason = str(error.reason or "")
-        if any(part in reason for part in LASTING):
-            return "tls", reason
-        connecting = isinstance(exc, aiohttp.ClientConnectorError)
-        return ("connect" if connecting else "disconnected"), reason
-    if isinstance(exc, ssl.CertificateError | aiohttp.ServerFingerprintMismatch):
-        return "tls", type(exc).__name__
-    detail = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else ""
-    if isinstance(exc, aiohttp.ClientConnectorDNSError):
-        return "resolve", ""  # the resolver's numbers are no system's
-    if isinstance(exc, aiohttp.ClientProxyConnectionError):
-        return "proxy", detail
-    if isinstance(exc, aiohttp.ClientConnectorError | aiohttp.InvalidURL):
-        return "connect", detail
-    if isinstance(exc, aiohttp.ServerTimeoutError):
-        return "timeout", ""
-    if isinstance(exc, aiohttp.ServerDisconnectedError | OSError):
-        # Most often a kept-alive connection that the vendor had just closed.
-        return "disconnected", detail
-    return "bad_answer", type(exc).__name__
-
-
-def _cause(exc: Exception) -> BaseException:
-    """
-    What aiohttp has wrapped.
-    """
-    inner = getattr(exc, "certificate_error", None) or getattr(exc, "os_error", None)
-    if isinstance(inner, BaseException):
-        return inner
-    return exc.__cause__ if isinstance(exc.__cause__, OSError) else exc
+            await self._session.aclose()

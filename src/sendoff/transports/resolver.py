@@ -11,13 +11,43 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
+from collections.abc import Sequence
 from typing import Any
 
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-__all__ = ["Resolver"]
+__all__ = ["Resolver", "look_up"]
+
+AddressInfo = tuple[int, int, int, str, tuple[Any, ...]]
+"""Family, type, protocol, canonical name and address: one entry of `socket.getaddrinfo`."""
 
 NUMERIC = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
+
+
+async def look_up(host: str, port: int, family: int = socket.AF_UNSPEC) -> Sequence[AddressInfo]:
+    """
+    The addresses of a name, as `socket.getaddrinfo` gives them. Cancelling it loses nothing.
+
+    Raises:
+        OSError: The name has none.
+        UnicodeError: It can be no name.
+    """
+    # `type` makes one entry of an address, the flag leaves out what this machine cannot reach.
+    asked: dict[str, Any] = {
+        "family": family,
+        "type": socket.SOCK_STREAM,
+        "flags": socket.AI_ADDRCONFIG,
+    }
+    # The main thread is over once executors are closed. To ask the loop then would leave it
+    # with an executor that it could not shut down.
+    if threading.main_thread().is_alive():
+        try:
+            found = await asyncio.get_running_loop().getaddrinfo(host, port, **asked)
+        except RuntimeError:  # closed, or no thread can be started
+            found = socket.getaddrinfo(host, port, **asked)
+    else:
+        found = socket.getaddrinfo(host, port, **asked)
+    return found
 
 
 class Resolver(AbstractResolver):
@@ -34,21 +64,7 @@ class Resolver(AbstractResolver):
         Raises:
             OSError: The name has none.
         """
-        # `type` makes one entry of an address, the flag leaves out what this machine cannot reach.
-        asked: dict[str, Any] = {
-            "family": family,
-            "type": socket.SOCK_STREAM,
-            "flags": socket.AI_ADDRCONFIG,
-        }
-        # The main thread is over once executors are closed. To ask the loop then would leave it
-        # with an executor that it could not shut down.
-        if threading.main_thread().is_alive():
-            try:
-                found = await asyncio.get_running_loop().getaddrinfo(host, port, **asked)
-            except RuntimeError:  # closed, or no thread can be started
-                found = socket.getaddrinfo(host, port, **asked)
-        else:
-            found = socket.getaddrinfo(host, port, **asked)
+        found = await look_up(host, port, family)
         return [
             ResolveResult(
                 hostname=host,

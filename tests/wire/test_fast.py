@@ -1,0 +1,188 @@
+"""
+What the fast lane alone does: which requests it takes, whom it asks, what it keeps for how long.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from typing import Any
+
+import aiohttp
+import pytest
+
+from neighbours import Neighbour, Proxy
+from rawserver import turns
+from sendoff import Dispatcher, Freshpaint, MemoryTransport
+from sendoff.errors import TransportError
+from sendoff.events import Request
+from sendoff.transports import fast
+from sendoff.transports.http import HttpTransport
+
+HEADERS = {"Content-Type": "application/json"}
+
+
+async def send(transport: HttpTransport, url: str, **headers: str) -> int:
+    response = await transport.send(Request(url, headers or HEADERS, b"{}"), lambda: None)
+    return response.status
+
+
+async def lane(server: Neighbour, transport: Any = None, **options: Any) -> tuple[str, str]:
+    """
+    What a dispatcher says of its lane, before its first event and after.
+    """
+    there = Freshpaint(token="token", endpoint=f"{server.url()}/track", **options)
+    async with Dispatcher(there, transport=transport) as dispatcher:
+        before = dispatcher.stats().destinations["freshpaint"].lane
+        dispatcher.track("x", user_id="u")
+        assert await dispatcher.flush(timeout=5)
+        return before, dispatcher.stats().destinations["freshpaint"].lane
+
+
+def test_statistics_show_the_lane() -> None:
+    """The fast one for everything usual; the session for proxies and sessions; a class's name."""
+
+    async def main() -> None:
+        async with Neighbour() as there, Proxy() as proxy, aiohttp.ClientSession() as session:
+            assert await lane(there) == ("", "fast")
+            assert await lane(there, proxy=proxy.url()) == ("", "session")
+            assert await lane(there, HttpTransport(session=session)) == ("", "session")
+            assert await lane(there, MemoryTransport()) == ("", "MemoryTransport")
+            assert (len(there.seen), len(proxy.seen)) == (3, 1)
+
+    asyncio.run(main())
+
+
+def test_what_the_fast_lane_does_not_know_goes_all_the_same() -> None:
+    """An unusual URL or header goes by the session, and arrives."""
+
+    async def main() -> None:
+        transport = HttpTransport()
+        await transport.open()
+        async with Neighbour() as there:
+            assert await send(transport, f"{there.url()}/ä") == 202
+            assert await send(transport, there.url(), TE="trailers") == 202
+            assert [seen.target for seen in there.seen] == ["/%C3%A4", "/"]
+            assert not transport._fast._all
+            await transport.aclose()
+
+    asyncio.run(main())
+
+
+def test_headers_that_change_in_place_are_seen() -> None:
+    """A prepared head is used only for what it was made for, and not too many are kept."""
+
+    async def main() -> None:
+        transport = HttpTransport()
+        await transport.open()
+        async with Neighbour() as there:
+            headers = dict(HEADERS)
+            for number in range(3):
+                headers["x-number"] = str(number)
+                await transport.send(Request(there.url(), headers, b"{}"), lambda: None)
+            assert [seen.headers["x-number"] for seen in there.seen] == ["0", "1", "2"]
+            kept = [{"x-number": str(number)} for number in range(fast.MOST_WAYS + 5)]
+            for own in kept:
+                await transport.send(Request(there.url(), own, b"{}"), lambda: None)
+            assert [seen.headers["x-number"] for seen in there.seen[3:]] == [
+                own["x-number"] for own in kept
+            ]
+            assert len(transport._fast._ways) <= fast.MOST_WAYS
+            assert there.connections == 1
+            await transport.aclose()
+
+    asyncio.run(main())
+
+
+def test_an_idle_connection_is_not_kept_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One timer closes those that have lain too long, and no other."""
+    monkeypatch.setattr(fast, "KEEPALIVE_SECONDS", 0.1)
+
+    async def main() -> None:
+        transport = HttpTransport()
+        await transport.open()
+        async with Neighbour() as there:
+            await asyncio.gather(*(send(transport, there.url()) for _ in range(3)))
+            end = asyncio.get_running_loop().time() + 0.25
+            while asyncio.get_running_loop().time() < end:
+                assert await send(transport, there.url()) == 202  # always the freshest
+                await asyncio.sleep(0.01)
+            assert (there.connections, len(transport._fast._all)) == (3, 1)
+            await asyncio.sleep(0.15)
+            assert not transport._fast._all
+            await transport.aclose()
+
+    asyncio.run(main())
+
+
+def test_every_address_of_a_name_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that refuses is passed over; where all refuse, the name is looked up again."""
+    lookups: list[str] = []
+    dead = socket.create_server(("127.0.0.1", 0))
+    nobody = dead.getsockname()
+    dead.close()
+    addresses: list[Any] = [nobody]
+
+    async def look_up(host: str, port: int, family: int = 0) -> Any:
+        lookups.append(host)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", one) for one in addresses]
+
+    monkeypatch.setattr(fast, "look_up", look_up)
+
+    async def main() -> None:
+        transport = HttpTransport()
+        await transport.open()
+        async with Neighbour() as there:
+            url = there.url("intake.example")
+            with pytest.raises(TransportError, match="connect: Connection refused") as caught:
+                await send(transport, url)
+            assert caught.value.perhaps_sent is False
+            addresses.append(("127.0.0.1", there.port))
+            answers = await asyncio.gather(*(send(transport, url) for _ in range(4)))
+            assert answers == [202] * 4
+            assert len(lookups) in (2, 5)  # known, once the first has come back
+            known = len(lookups)
+            await asyncio.gather(*(send(transport, url) for _ in range(8)))
+            assert (there.connections, len(lookups)) == (8, known)
+            await transport.aclose()
+
+    asyncio.run(main())
+
+
+def test_a_name_without_an_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not sent, and said by its own word; also for what can be no name."""
+
+    async def main() -> None:
+        transport = HttpTransport()
+        await transport.open()
+        for host in ("nobody.invalid", "x" * 70):
+            with pytest.raises(TransportError, match="resolve") as caught:
+                await send(transport, f"http://{host}/")
+            assert caught.value.perhaps_sent is False
+        await transport.aclose()
+
+    asyncio.run(main())
+
+
+def test_the_end_leaves_nothing_behind() -> None:
+    """Requests under way fail, every connection is closed, and the transport opens again."""
+
+    async def main() -> None:
+        transport = HttpTransport()
+        async with Neighbour() as there, Neighbour(respond=lambda _: None) as silent:
+            for _ in range(2):
+                await transport.open()
+                await send(transport, there.url())
+                waiting = asyncio.create_task(send(transport, silent.url()))
+                while not silent.seen:
+                    await turns()
+                lane = transport._fast
+                await transport.aclose()
+                assert not lane._all
+                with pytest.raises(TransportError, match="disconnected"):
+                    await waiting
+                silent.seen.clear()
+            with pytest.raises(TransportError, match="connect"):
+                await send(transport, there.url())
+
+    asyncio.run(main())
