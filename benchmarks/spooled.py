@@ -47,7 +47,7 @@ def bare(count: int, *, sync: bool = False) -> float:
             if sync:
                 for _ in range(count):
                     os.write(file, body)
-                    os.fdatasync(file)
+                    os.fsync(file)
             else:
                 for _ in range(count):
                     os.write(file, body)
@@ -120,7 +120,7 @@ def measure(*, quick: bool) -> list[Figure]:
     return [
         added("never", "memory", "write", write, GOAL),
         added("every_second", "memory", "write", write, None),
-        added("always", "memory", "write and sync", f"{write} and fdatasync", None),
+        added("always", "memory", "write and sync", f"{write} and fsync", None),
         added("both", "memory of both", "write", f"{write}; two are needed", None),
     ]
 
