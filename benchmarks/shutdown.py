@@ -3,8 +3,9 @@ How long the end takes: a close with much queued, and the exit of a process.
 
 A close is measured against the ideal, in the same loop and through the same transport, which says
 yes at once: for Datadog the bodies of the same events joined to batches of the same size and sent
-one after the other; for Freshpaint, whose events go one by one, the events by its limit. The end of a process is measured from its last statement to the moment at which its
-parent knows, against a process without the library.
+one after the other; for Freshpaint, whose events go one by one, the events by its limit. The end of
+a process is measured from its last statement to the moment at which its parent knows, against a
+process without the library.
 """
 
 from __future__ import annotations
