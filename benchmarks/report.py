@@ -20,6 +20,7 @@ from typing import Any
 
 from benchmarks.charts import CHARTS, drawn, shown
 from benchmarks.harness import Figure
+from benchmarks.judgement import NOISE
 
 __all__ = ["PAGE", "figures_of", "filled", "patterns", "read_results"]
 
@@ -28,7 +29,7 @@ RESULTS = ROOT / "benchmarks" / "results"
 PAGE = ROOT / "docs" / "explanation" / "performance.md"
 CHART_FOLDER = PAGE.parent / "charts"
 
-SECTION = re.compile(r"(<!-- (figures|facts|chart): ?(.*?) -->\n).*?(<!-- end -->)", re.DOTALL)
+SECTION = re.compile(r"(<!-- (figures|facts|chart)(?: ([^\n]*))? -->\n)(?s:.*?)(<!-- end -->)")
 """A part of the page that is made here: what it shows stands in its first line."""
 
 Results = Mapping[str, Mapping[str, Any]]
@@ -86,9 +87,13 @@ def _made(kind: str, what: str, results: Results) -> str:
 
 def _facts(of: Mapping[str, Any]) -> str:
     packages = ", ".join(f"{name} {version}" for name, version in of["packages"].items())
+    noisy = [f"`{name}`" for name, module in of["modules"].items() if module["noise"] > NOISE]
+    failed = [f"`{name}`" for name, module in of["modules"].items() if module["failure"]]
     return (
         f"{of['implementation']} {of['python']}, {of['system']} on {of['machine']}, "
         f"{of['cpus']} processors, {packages}"
+        + (f"; the machine was noisy during {', '.join(noisy)}" if noisy else "")
+        + (f"; {', '.join(failed)} failed" if failed else "")
     )
 
 
@@ -147,16 +152,26 @@ def _against(figure: Figure) -> str:
     return text.replace("|", "\\|")
 
 
-def run(python: str, names: Sequence[str]) -> None:
+def run(python: str, names: Sequence[str], *, save_baseline: bool) -> None:
     """
     Measures with a Python and keeps what it found in place of what was stored of these modules.
 
     A goal that is missed is a result like any other.
+
+    Args:
+        python: The interpreter.
+        names: The modules; all if there are none.
+        save_baseline: Whether later runs are compared with this one.
     """
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "results.json")
         subprocess.run(
-            [python, "-m", "benchmarks", *names, "--json", str(path)], cwd=ROOT, check=False
+            [
+                *(python, "-m", "benchmarks", *names, "--json", str(path)),
+                *(["--save-baseline"] if save_baseline else []),
+            ],
+            cwd=ROOT,
+            check=False,
         )
         found = json.loads(path.read_text())
     version = ".".join(found["python"].split(".")[:2])
@@ -175,11 +190,14 @@ def main() -> int:
     parser.add_argument(
         "--run", nargs="*", metavar="PYTHON", help="measure first, with these or with this one"
     )
+    parser.add_argument(
+        "--save-baseline", action="store_true", help="compare later runs with this one"
+    )
     parser.add_argument("--only", nargs="+", default=(), metavar="NAME", help="what to measure")
     options = parser.parse_args()
     if options.run is not None:
         for python in options.run or [sys.executable]:
-            run(python, options.only)
+            run(python, options.only, save_baseline=options.save_baseline)
     results = read_results()
     PAGE.write_text(filled(PAGE.read_text(), results))
     CHART_FOLDER.mkdir(exist_ok=True)
