@@ -22,7 +22,7 @@ WIDTH = 720
 ROW = 26
 LABELS = 190  # for the names, to the left
 VALUES = 80  # for the values, to the right
-HEAD, FOOT = 58, 14
+HEAD, FOOT = 58, 30
 OWN = "sendoff"
 """What the names of our own figures begin with."""
 
@@ -141,6 +141,8 @@ def draw(chart: Chart, bars: Sequence[Bar]) -> str:
         x = LABELS + at(tick)
         parts.append(
             f'<line class="line" x1="{x:.1f}" x2="{x:.1f}" y1="{HEAD - 4}" y2="{height - FOOT}"/>'
+            f'<text class="unit" x="{x:.1f}" y="{height - 12}" text-anchor="middle">'
+            f"{shown(tick)}</text>"
         )
     for number, bar in enumerate(bars):
         y = HEAD + ROW * number
