@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
@@ -62,27 +62,57 @@ class Chart:
         name: Of the file, without its ending.
         title: Above it.
         unit: What the values are, below the title.
-        pattern: Of the figures' names; its group ``label`` says what a line is called.
+        bars: The lines that there are figures for, from above.
         log: Whether equal distances are equal factors, where values are orders of magnitude apart.
     """
 
     name: str
     title: str
     unit: str
-    pattern: str
+    bars: Callable[[Sequence[Figure]], list[Bar]]
     log: bool = False
 
-    def bars(self, figures: Sequence[Figure]) -> list[Bar]:
-        """
-        The lines, the smallest value first.
-        """
+
+def by_name(pattern: str) -> Callable[[Sequence[Figure]], list[Bar]]:
+    """
+    A line for each figure of such a name, the smallest value first.
+
+    Args:
+        pattern: Of the whole name; its group ``label`` says what the line is called.
+    """
+
+    def bars(figures: Sequence[Figure]) -> list[Bar]:
         found = []
         for figure in figures:
-            match = re.fullmatch(self.pattern, figure.name)
+            match = re.fullmatch(pattern, figure.name)
             if match is not None and figure.value > 0:
-                label = match.group("label").replace("_", " ").replace(".", ", ")
+                label = match["label"].replace("_", " ")
                 found.append(Bar(label, figure.value, label.startswith(OWN)))
         return sorted(found, key=lambda bar: bar.value)
+
+    return bars
+
+
+def on_the_wire(figures: Sequence[Figure]) -> list[Bar]:
+    """
+    Ours between the bare Protocol and aiohttp, for each loop, plain and TLS.
+
+    What is stored are the ratios of ours to either; in units of the bare one, aiohttp is their
+    quotient.
+    """
+    values = {figure.name: figure.value for figure in figures}
+    found = []
+    for where in ("plain", "tls"):
+        for loop in ("asyncio", "uvloop"):
+            to_bare = values.get(f"wire.{where}.{loop}.bare", 0.0)
+            to_aiohttp = values.get(f"wire.{where}.{loop}.aiohttp", 0.0)
+            if to_bare > 0 and to_aiohttp > 0:
+                found += [
+                    Bar(f"{where}, {loop}: bare", 1.0, own=False),
+                    Bar(f"{where}, {loop}: {OWN}", to_bare, own=True),
+                    Bar(f"{where}, {loop}: aiohttp", to_bare / to_aiohttp, own=False),
+                ]
+    return found
 
 
 CHARTS = (
@@ -90,20 +120,20 @@ CHARTS = (
         "calls",
         "What one call costs its caller",
         "times one orjson.dumps of the event, on a logarithmic scale; less is better",
-        r"rivals\.(?P<label>.+)\.call",
+        by_name(r"rivals\.(?P<label>.+)\.call"),
         log=True,
     ),
     Chart(
         "wire",
         "Processor time of an event sent on its own, 5,000 a second",
-        "times a bare asyncio Protocol that does the same; less is better",
-        r"wire\.(?P<label>.+)\.cpu",
+        "times a bare asyncio Protocol that does the same on the same loop; less is better",
+        on_the_wire,
     ),
     Chart(
         "memory",
         "Memory of 100,000 queued events",
         "MB; less is better",
-        r"rivals\.(?P<label>.+)\.memory",
+        by_name(r"rivals\.(?P<label>.+)\.memory"),
     ),
 )
 

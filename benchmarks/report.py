@@ -22,7 +22,7 @@ from benchmarks.charts import CHARTS, drawn, shown
 from benchmarks.harness import Figure
 from benchmarks.judgement import NOISE
 
-__all__ = ["PAGE", "figures_of", "filled", "patterns", "read_results"]
+__all__ = ["CHART_FOLDER", "PAGE", "charted", "figures_of", "filled", "patterns", "read_results"]
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -38,7 +38,7 @@ Results = Mapping[str, Mapping[str, Any]]
 
 def read_results(folder: Path = RESULTS) -> dict[str, dict[str, Any]]:
     """
-    All stored results.
+    All stored results; those of the rivals, who need an environment of their own, lie beside them.
 
     Raises:
         ValueError: One comes from a short run, whose figures are not for publishing.
@@ -47,9 +47,20 @@ def read_results(folder: Path = RESULTS) -> dict[str, dict[str, Any]]:
     found = {}
     for path in sorted(paths, key=lambda path: [int(part) for part in path.stem.split(".")]):
         found[path.stem] = json.loads(path.read_text())
-        if found[path.stem]["quick"]:
-            raise ValueError(f"{path.name} comes from a short run")
+        _refuse_short(path, found[path.stem])
+    for path in sorted(folder.glob("rivals-*.json")):
+        version = path.stem.removeprefix("rivals-")
+        if version in found:
+            rivals = json.loads(path.read_text())
+            _refuse_short(path, rivals)
+            whole = {"seconds": 0.0, "noise": 1.0, "failure": "", "figures": rivals["figures"]}
+            found[version]["modules"]["rivals"] = whole
     return found
+
+
+def _refuse_short(path: Path, results: Mapping[str, Any]) -> None:
+    if results["quick"]:
+        raise ValueError(f"{path.name} comes from a short run")
 
 
 def figures_of(results: Mapping[str, Any]) -> list[Figure]:
@@ -99,16 +110,19 @@ def _facts(of: Mapping[str, Any]) -> str:
 
 def _charts(name: str, results: Results) -> str:
     chart = next(chart for chart in CHARTS if chart.name == name)
-    if not results or not chart.bars(figures_of(latest(results))):
+    if not chart.bars(charted(results)):
         return "Not measured yet.\n"
     return f"![{chart.title}: {chart.unit}](charts/{name}.svg)\n"
 
 
-def latest(results: Results) -> Mapping[str, Any]:
+def charted(results: Results) -> list[Figure]:
     """
-    The results that charts are made from: the newest version's.
+    What charts are made from: of each module the figures of the newest version that has them.
     """
-    return results[list(results)[-1]]
+    modules: dict[str, Any] = {}
+    for version in results.values():
+        modules |= {name: one for name, one in version["modules"].items() if one["figures"]}
+    return figures_of({"modules": modules})
 
 
 def _table(pattern: str, results: Results) -> str:
@@ -201,7 +215,7 @@ def main() -> int:
     results = read_results()
     PAGE.write_text(filled(PAGE.read_text(), results))
     CHART_FOLDER.mkdir(exist_ok=True)
-    for name, text in drawn(figures_of(latest(results)) if results else []).items():
+    for name, text in drawn(charted(results)).items():
         (CHART_FOLDER / name).write_text(text)
     return 0
 

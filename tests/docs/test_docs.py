@@ -182,7 +182,7 @@ def test_the_page_on_performance_is_made_from_the_results() -> None:
     results = report.read_results()
     page = report.PAGE.read_text()
     assert page == report.filled(page, results), "run python -m benchmarks.report"
-    drawn = charts.drawn(report.figures_of(report.latest(results)))
+    drawn = charts.drawn(report.charted(results))
     stored = {path.name: path.read_text() for path in report.CHART_FOLDER.glob("*")}
     assert stored == drawn, "run python -m benchmarks.report"
 

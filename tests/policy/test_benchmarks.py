@@ -360,10 +360,21 @@ def test_short_runs_are_not_published(tmp_path: Path) -> None:
 
 
 def test_versions_come_in_order(tmp_path: Path) -> None:
-    """3.9 before 3.13; other files are none of them."""
-    for name in ("3.13", "3.9", "rivals-3.9"):
-        (tmp_path / f"{name}.json").write_text(json.dumps(results()))
-    assert list(report.read_results(tmp_path)) == ["3.9", "3.13"]
+    """3.9 before 3.13; the rivals' figures join their version's, and charts take the newest."""
+    for name, value in (("3.13", 1.0), ("3.9", 2.0)):
+        (tmp_path / f"{name}.json").write_text(json.dumps(results(Figure("a.b", value))))
+    rivals = {"quick": False, "figures": [Figure("rivals.b.call", 3.0).as_json()]}
+    (tmp_path / "rivals-3.9.json").write_text(json.dumps(rivals))
+    found = report.read_results(tmp_path)
+    assert {version: report.figures_of(one) for version, one in found.items()} == {
+        "3.9": [Figure("a.b", 2.0), Figure("rivals.b.call", 3.0)],
+        "3.13": [Figure("a.b", 1.0)],
+    }
+    assert list(found) == ["3.9", "3.13"]
+    assert report.charted(found) == [Figure("a.b", 1.0), Figure("rivals.b.call", 3.0)]
+    (tmp_path / "rivals-3.9.json").write_text(json.dumps({**rivals, "quick": True}))
+    with pytest.raises(ValueError, match=r"rivals-3\.9\.json comes from a short run"):
+        report.read_results(tmp_path)
 
 
 @pytest.mark.parametrize("chart", charts.CHARTS, ids=lambda chart: chart.name)
@@ -402,3 +413,17 @@ def test_charts_are_made_of_the_figures_there_are() -> None:
         charts.Bar("posthog", 200.0, own=False),
     ]
     assert charts.drawn([]) == {}
+
+
+def test_the_wire_is_drawn_between_the_floor_and_aiohttp() -> None:
+    """The stored ratios are ours to either; aiohttp is so much more than the bare one."""
+    figures = [
+        Figure("wire.tls.asyncio.bare", 1.25),
+        Figure("wire.tls.asyncio.aiohttp", 0.25),
+        Figure("wire.plain.uvloop.bare", 1.5),  # half of it: left out
+    ]
+    assert charts.on_the_wire(figures) == [
+        charts.Bar("tls, asyncio: bare", 1.0, own=False),
+        charts.Bar("tls, asyncio: sendoff", 1.25, own=True),
+        charts.Bar("tls, asyncio: aiohttp", 5.0, own=False),
+    ]
