@@ -205,7 +205,8 @@ def shown(value: float) -> str:
 
 
 def _powers(bars: Sequence[Bar]) -> list[float]:
-    low = math.floor(math.log10(min(bar.value for bar in bars)))
+    # From 1 on, so that lengths do not depend on how small the smallest one happens to be.
+    low = min(0, math.floor(math.log10(min(bar.value for bar in bars))))
     high = math.ceil(math.log10(max(bar.value for bar in bars)))
     return [10.0**power for power in range(low, max(high, low + 1) + 1)]
 
