@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from benchmarks import charts, report
+from benchmarks.__main__ import NAMES
 
 import sendoff
 from sendoff.cli import cli
@@ -247,4 +249,27 @@ def test_the_readme_begins_with_two_commands() -> None:
     first, second, *_ = [code for name, code in blocks("sh") if name.startswith("README")]
     assert first.count("\n") == second.count("\n") == 1
     assert first.strip().endswith("sendoff demo")
-    assert second.strip().endswith("-m pytest")
+    assert second.strip().endswith("-m pytest -n 3 --dist loadfile")
+
+
+def test_the_page_on_performance_is_made_from_the_results() -> None:
+    """Its tables and charts are those of the stored results."""
+    results = report.read_results()
+    page = report.PAGE.read_text()
+    assert page == report.filled(page, results), "run python -m benchmarks.report"
+    drawn = charts.drawn(report.charted(results))
+    stored = {path.name: path.read_text() for path in report.CHART_FOLDER.glob("*")}
+    assert stored == drawn, "run python -m benchmarks.report"
+
+
+def test_the_page_on_performance_leaves_no_figure_out() -> None:
+    """Every stored figure is in a table, whatever it says; every chart has a place."""
+    page = report.PAGE.read_text()
+    patterns = report.patterns(page)
+    for results in report.read_results().values():
+        for figure in report.figures_of(results):
+            assert any(re.search(pattern, figure.name) for pattern in patterns), figure.name
+    for name in NAMES:
+        assert any(re.search(pattern, f"{name}.x") for pattern in patterns), name
+    for chart in charts.CHARTS:
+        assert f"<!-- chart {chart.name} -->" in page
