@@ -8,6 +8,7 @@ what has no fate is still in the `Narrowing` that was given.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import math
 import time
@@ -19,6 +20,7 @@ from anyio.lowlevel import checkpoint
 
 from sendoff._batcher import Batch, Batcher
 from sendoff._breaker import Breaker, BreakerState
+from sendoff._deadlines import Deadlines
 from sendoff._gate import Gate
 from sendoff._intake import Intake
 from sendoff._narrow import Narrowing
@@ -48,6 +50,14 @@ PROBE_SHARE = 0.2
 The first pause of a breaker, as a share of `Retry.base`: one probe costs a vendor little. Later
 ones last at most this and half of the outage so far: 0.7 s of it must not cost three.
 """
+
+NEVER = math.inf
+
+# Looked up once: an enum's member costs as much as a call.
+CLOSED = BreakerState.CLOSED
+DELIVERED = Action.DELIVERED
+FAULTS = (Action.RETRY, Action.HOLD)
+"""What a verdict asks for when the vendor, or the way to it, does not work."""
 
 logger = logging.getLogger("sendoff")
 
@@ -83,6 +93,7 @@ class Delivery:
         self._batcher = batcher
         self._breaker = breaker
         self._gate = Gate(throttle, breaker, Window(self._tuning.workers), clock)
+        self._deadlines = Deadlines(self._tuning.timeout, clock)
         self._transport = transport
         self._clock = clock
         self._hopeless = hopeless
@@ -91,9 +102,9 @@ class Delivery:
         self._probe_base = self._tuning.retry.base * PROBE_SHARE
         # All mutable state.
         self._pauses = self._new_pauses()
-        self._down_since = math.inf  # when the breaker opened
+        self._down_since = NEVER  # when the breaker opened
         self._closing = anyio.Event()
-        self._deadline = math.inf  # when the last flush ends
+        self._deadline = NEVER  # when the last flush ends
         # The loop before this one may have ended in the middle of a probe, and had its own clock.
         breaker.probe_ended()
         breaker.nudge(clock())
@@ -109,6 +120,12 @@ class Delivery:
         self._closing.set()
         self._breaker.nudge(self._clock())
         self._gate.hurry()
+
+    def detach(self) -> None:
+        """
+        Lets go of the loop: no attempt is under way any more.
+        """
+        self._deadlines.close()
 
     async def bring(self, work: Narrowing) -> None:
         """
@@ -144,10 +161,14 @@ class Delivery:
         while True:
             verdict = await self._attempt(part, request)
             action = verdict.action
-            if action is Action.DELIVERED:
+            if action is DELIVERED:
                 self._intake.delivered(part)
                 work.settle()
-                if work.delivered(part) and self._batcher.max_events != 1:
+                if (
+                    part.parent is not None
+                    and work.delivered(part)
+                    and self._batcher.max_events != 1
+                ):
                     self._go_one_by_one()
                 return
             if action is Action.NARROW or action is Action.SPLIT:
@@ -187,54 +208,71 @@ class Delivery:
         """
         Waits for leave, sends once, judges what comes back, and tells the breaker.
         """
-        permit = await self._gate.enter()
-        now = self._clock()
+        gate, clock = self._gate, self._clock
+        now = clock()
+        permit = gate.enter(now)
+        if permit < 0:
+            permit = await gate.wait()
+            now = clock()
         if part.started is None:
             part.started = now
         verdict: Verdict | None = None
-        worked: bool | None = None
         perhaps_sent = True
-        written = False
+        written = timed_out = False
 
         def sent() -> None:
             nonlocal written
             written = True
-            self._gate.sent(permit)
+            gate.sent(permit)
 
         try:
             ready = self._authorized(request)  # a retry goes with the key of its own moment
             part.tries += 1
             self._intake.tried(again=part.tries > 1)
-            with anyio.move_on_after(self._tuning.timeout):
+            task = self._deadlines.begin(now)
+            try:
                 response = await self._transport.send(ready, sent)
-                verdict = self._destination.verdict(response, time.time())
-            if verdict is None:
-                perhaps_sent = written
-                verdict = verdict_of_failure("timeout" if written else "connect_timeout")
+            finally:
+                timed_out = self._deadlines.end(task)
+            verdict = self._destination.verdict(response, time.time())
         except TransportError as exc:
             perhaps_sent = exc.perhaps_sent
             verdict = verdict_of_failure(exc.failure, exc.detail)
+        except asyncio.CancelledError:
+            if not timed_out:
+                raise
+            perhaps_sent = written
+            verdict = verdict_of_failure("timeout" if written else "connect_timeout")
         finally:
-            (self._gate.sent if perhaps_sent else self._gate.unsent)(permit)
-            probing = self._breaker.is_probe(permit)
-            if verdict is not None:
-                worked = verdict.action not in (Action.HOLD, Action.RETRY)
-                self._tell_breaker(verdict, probing)
-            if probing:
-                self._breaker.probe_ended()
-            self._gate.ended(permit, worked=worked)
-            if probing or self._breaker.state is not BreakerState.CLOSED:
-                self._gate.pump()
+            if not written:  # else it is noted already
+                (gate.sent if perhaps_sent else gate.unsent)(permit)
+            self._judged(permit, verdict)
         return verdict
 
-    def _tell_breaker(self, verdict: Verdict, probing: bool) -> None:
+    def _judged(self, permit: int, verdict: Verdict | None) -> None:
+        """
+        Tells breaker and window how an attempt ended; None if it was cut off.
+        """
         breaker, now = self._breaker, self._clock()
+        worked = None if verdict is None else verdict.action not in FAULTS
+        probing = breaker.state is not CLOSED and breaker.is_probe(permit)
+        all_well = worked and breaker.failures == 0 and self._deadline == NEVER
+        if verdict is not None and not all_well:  # else it is no news
+            self._tell_breaker(verdict, probing, now)
+        if probing:
+            breaker.probe_ended()
+        self._gate.ended(permit, now, worked=worked)
+        if probing or breaker.state is not CLOSED:
+            self._gate.pump()
+
+    def _tell_breaker(self, verdict: Verdict, probing: bool, now: float) -> None:
+        breaker = self._breaker
         left = self._deadline - now
         if verdict.action is Action.HOLD:
             if breaker.failed(certain=True, probe=probing):
                 self._gate.restart()
                 # The last flush does not wait for somebody to mend a key.
-                ending = self._deadline != math.inf
+                ending = self._deadline != NEVER
                 breaker.pause(
                     now + (self._tuning.retry.hold_interval if ending else self._pauses.hold())
                 )
@@ -249,7 +287,7 @@ class Delivery:
             breaker.pause(now + self._pauses.beyond(floor))
         elif breaker.failures and breaker.succeeded():
             self._pauses = self._new_pauses()
-            self._down_since = math.inf
+            self._down_since = NEVER
             self._gate.pump()
         if left < breaker.pause_left(now):
             self._hopeless()  # no probe will go before the last flush ends

@@ -97,6 +97,7 @@ def test_what_is_plain_knows_no_clock_and_no_disk() -> None:
         ("sendoff.spool.store", {"_spooled", "_refill", "spool.lane", "dispatcher"}),
         ("sendoff._delivery", {"_lane"}),
         ("sendoff._gate", {"_delivery"}),
+        ("sendoff._deadlines", {"_delivery"}),
         ("sendoff._host", {"_hosts", "_lifecycle", "dispatcher"}),
         ("sendoff._hosts", {"_lifecycle", "dispatcher"}),
         ("sendoff._lifecycle", {"dispatcher"}),

@@ -1,0 +1,219 @@
+"""
+What a lane costs for each request, without a network: from the queue to the transport and back.
+
+The transport is a fake: it says that the request is sent, waits for one future, and answers 202.
+The bare loop beside it does the same with as many coroutines: takes a body, puts the token in, asks
+the same transport. What is between the two is all that the lane adds: gate, throttle, breaker,
+window, deadline, verdict, ledger. It is given in units of one `orjson.dumps` of the event, measured
+in the same turn.
+
+* `lane.added`: answers come in the next turn of the loop, no limit is set.
+* `lane.added.paced`: 5,000 requests a second, answers come after 20 ms; the bare loop keeps the
+  same pace by a clock alone.
+* `lane.idle`: processor time while there is nothing to do, after that load.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import time
+from collections import deque
+from collections.abc import Callable
+
+import orjson
+
+from benchmarks import load
+from benchmarks.harness import Figure, in_turns, table
+from sendoff import Request, Response
+
+ANSWER = Response(202, {"content-type": "application/json"}, b"{}")
+WORKERS = 128
+RATE = 5_000
+LATENCY = 0.02
+
+
+class Echo:
+    """
+    A transport without a network.
+
+    Args:
+        latency: Seconds until the answer; 0 for the next turn of the loop.
+    """
+
+    def __init__(self, latency: float = 0.0) -> None:
+        self._latency = latency
+        self.requests = 0
+
+    async def open(self) -> None:
+        """
+        Has nothing to open.
+        """
+
+    async def send(self, request: Request, sent: Callable[[], None]) -> Response:
+        """
+        One future, and one call of the loop.
+        """
+        loop = asyncio.get_running_loop()
+        sent()
+        future = loop.create_future()
+        if self._latency:
+            loop.call_later(self._latency, future.set_result, None)
+        else:
+            loop.call_soon(future.set_result, None)
+        await future
+        self.requests += 1
+        return ANSWER
+
+    async def aclose(self) -> None:
+        """
+        Has nothing to close.
+        """
+
+
+def lane(events: int, *, rate: int | None, latency: float) -> float:
+    """
+    Processor microseconds for each event that a dispatcher brings from its queue to its fate.
+    """
+
+    async def run() -> float:
+        echo = Echo(latency)
+        destination = load.freshpaint(rate_limit=rate, workers=WORKERS)
+        async with load.dispatcher(destination, transport=echo) as dispatcher:
+            await warm(dispatcher)
+            for _ in range(events):
+                dispatcher.track(load.EVENT, **load.KEYWORDS)
+            # The calls were all made without a turn of the loop between them.
+            begun = time.process_time()
+            assert await dispatcher.flush()
+            took = time.process_time() - begun
+            assert echo.requests >= events
+            return took / events * 1e6
+
+    return asyncio.run(run())
+
+
+async def warm(dispatcher: load.Dispatcher) -> None:
+    """
+    Has the window opened and every worker started, which is not what is measured.
+    """
+    for _ in range(3 * WORKERS):
+        dispatcher.track(load.EVENT, **load.KEYWORDS)
+    assert await dispatcher.flush()
+
+
+def bare(events: int, *, rate: int | None, latency: float) -> float:
+    """
+    The same without a lane.
+    """
+
+    async def run() -> float:
+        echo = Echo(latency)
+        loop = asyncio.get_running_loop()
+        token = orjson.dumps("8f14e45f-ceea-467f-ab9e-8a5a2b1f1f7f")
+        rest = orjson.dumps(load.datadog_body())
+        queue = deque([rest] * events)
+        headers = {"Content-Type": "application/json", "Accept": "application/json"}
+        due = loop.time()
+
+        async def work() -> None:
+            nonlocal due
+            while queue:
+                body = queue.popleft()
+                if rate is not None:
+                    due = max(due, loop.time() - 0.02) + 1 / rate
+                    if (wait := due - loop.time()) > 0:
+                        future = loop.create_future()
+                        loop.call_later(wait, future.set_result, None)
+                        await future
+                url = "https://e.invalid/track"
+                request = Request(url, headers, b"".join((b"{", token, body)))
+                await echo.send(request, noted)
+
+        def noted() -> None:
+            """
+            It is sent.
+            """
+
+        begun = time.process_time()
+        await asyncio.gather(*(work() for _ in range(WORKERS)))
+        return (time.process_time() - begun) / events * 1e6
+
+    return asyncio.run(run())
+
+
+def dumps(times: int = 20_000) -> float:
+    """
+    Processor microseconds of one `orjson.dumps` of the event's body, result dropped.
+    """
+    body = load.datadog_body()
+    begun = time.process_time()
+    for _ in range(times):
+        orjson.dumps(body)
+    return (time.process_time() - begun) / times * 1e6
+
+
+def idle(seconds: float) -> float:
+    """
+    Processor milliseconds in a second of idleness, after some load.
+    """
+
+    async def run() -> float:
+        destinations = load.freshpaint(workers=WORKERS), load.datadog()
+        async with load.dispatcher(*destinations, transport=Echo(LATENCY)) as dispatcher:
+            await warm(dispatcher)
+            await asyncio.sleep(0.2)
+            begun = time.process_time()
+            await asyncio.sleep(seconds)
+            return (time.process_time() - begun) / seconds * 1e3
+
+    return asyncio.run(run())
+
+
+def measure(*, quick: bool) -> list[Figure]:
+    """
+    All figures.
+
+    Args:
+        quick: Fewer events and repeats.
+    """
+    repeats = 3 if quick else 5
+    found = []
+    for name, events, rate, latency in (
+        ("lane.added", 4_000 if quick else 20_000, None, 0.0),
+        ("lane.added.paced", 2_500 if quick else 10_000, RATE, LATENCY),
+    ):
+        values = in_turns(
+            {
+                "lane": lambda: lane(events, rate=rate, latency=latency),  # noqa: B023 used at once
+                "bare": lambda: bare(events, rate=rate, latency=latency),  # noqa: B023 used at once
+                "dumps": dumps,
+            },
+            repeats,
+        )
+        rows = list(zip(values["lane"], values["bare"], values["dumps"], strict=True))
+        added = [(one - other) / unit for one, other, unit in rows]
+        micro = {key: sorted(each)[len(each) // 2] for key, each in values.items()}
+        detail = ", ".join(f"{key} {each:.2f} µs" for key, each in micro.items())
+        found.append(Figure.median(name, added, against="dumps", goal=16, detail=detail))
+    spent = in_turns({"idle": lambda: idle(1.0 if quick else 3.0)}, 1 if quick else 3)["idle"]
+    detail = "of processor time in a second of idleness"
+    found.append(Figure.median("lane.idle", spent, unit="ms", goal=0.5, detail=detail))
+    return found
+
+
+def main() -> None:
+    """
+    Prints the figures.
+    """
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[1])
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    figures = measure(quick=options.quick)
+    print(json.dumps([one.as_json() for one in figures]) if options.json else table(figures))
+
+
+if __name__ == "__main__":
+    main()
