@@ -47,19 +47,17 @@ class Deadlines:
         self._overdue: dict[asyncio.Task[Any], tuple[float, int, int]] = {}
         self._timer: asyncio.Handle | None = None  # is there while somebody is under way
 
-    def begin(self, now: float) -> asyncio.Task[Any]:
+    def begin(self, task: asyncio.Task[Any], now: float) -> None:
         """
-        An attempt of the current task begins.
+        An attempt of the current task begins; `end` must be called in any case.
 
-        Returns:
-            The task, for `end`, which must be called in any case.
+        Args:
+            task: The current one. It is not asked for here, as that costs more than the rest.
+            now: Seconds of the clock.
         """
-        task = asyncio.current_task()
-        assert task is not None
         self._running[task] = now + self._seconds, task.cancelling()
         if self._timer is None:
             self._timer = self._loop.call_later(self._seconds, self._fired)
-        return task
 
     def end(self, task: asyncio.Task[Any]) -> bool:
         """

@@ -14,17 +14,19 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import anyio
 from anyio.lowlevel import checkpoint
 
 from sendoff._batcher import Batch, Batcher
-from sendoff._breaker import Breaker, BreakerState
+from sendoff._breaker import Breaker
 from sendoff._deadlines import Deadlines
 from sendoff._gate import Gate
 from sendoff._intake import Intake
 from sendoff._narrow import Narrowing
-from sendoff._retry import Backoff, floor_of
+from sendoff._outage import Outage
+from sendoff._retry import Backoff
 from sendoff._threads import in_thread
 from sendoff._throttle import Throttle
 from sendoff._window import Window
@@ -45,19 +47,10 @@ saves.
 LARGE = 256 * 1024
 """Bytes of a batch from which its way is cut into several turns of the loop."""
 
-PROBE_SHARE = 0.2
-"""
-The first pause of a breaker, as a share of `Retry.base`: one probe costs a vendor little. Later
-ones last at most this and half of the outage so far: 0.7 s of it must not cost three.
-"""
-
 NEVER = math.inf
 
-# Looked up once: an enum's member costs as much as a call.
-CLOSED = BreakerState.CLOSED
 DELIVERED = Action.DELIVERED
-FAULTS = (Action.RETRY, Action.HOLD)
-"""What a verdict asks for when the vendor, or the way to it, does not work."""
+"""Looked up once: an enum's member costs as much as a call."""
 
 logger = logging.getLogger("sendoff")
 
@@ -92,17 +85,14 @@ class Delivery:
         self._tuning = intake.destination.tuning
         self._batcher = batcher
         self._breaker = breaker
-        self._gate = Gate(throttle, breaker, Window(self._tuning.workers), clock)
+        self._gate = gate = Gate(throttle, breaker, Window(self._tuning.workers), clock)
+        self._outage = Outage(breaker, gate, self._tuning.retry, hopeless=hopeless)
         self._deadlines = Deadlines(self._tuning.timeout, clock)
         self._transport = transport
         self._clock = clock
-        self._hopeless = hopeless
         # What a destination need not have: the request with the credentials of the moment.
         self._authorized = getattr(self._destination, "authorized", _as_it_is)
-        self._probe_base = self._tuning.retry.base * PROBE_SHARE
         # All mutable state.
-        self._pauses = self._new_pauses()
-        self._down_since = NEVER  # when the breaker opened
         self._closing = anyio.Event()
         self._deadline = NEVER  # when the last flush ends
         # The loop before this one may have ended in the middle of a probe, and had its own clock.
@@ -116,7 +106,7 @@ class Delivery:
         Ends all waiting for the sake of a vendor: everything is tried at once, and until a
         deadline.
         """
-        self._deadline = deadline
+        self._deadline = self._outage.deadline = deadline
         self._closing.set()
         self._breaker.nudge(self._clock())
         self._gate.hurry()
@@ -127,9 +117,13 @@ class Delivery:
         """
         self._deadlines.close()
 
-    async def bring(self, work: Narrowing) -> None:
+    async def bring(self, work: Narrowing, task: asyncio.Task[Any]) -> None:
         """
         Brings every part of a batch to its fate.
+
+        Args:
+            work: The batch.
+            task: The current one.
         """
         while (part := work.next(one_by_one=self._batcher.max_events == 1)) is not None:
             if part.size > LARGE:
@@ -138,7 +132,17 @@ class Delivery:
             request = self._routed(self._destination.request(part.bodies))
             if self._tuning.compression is not None:
                 request = await self._compress(request)
-            await self._until_settled(work, part, request)
+            verdict = await self._attempt(part, request, task)
+            if verdict.action is DELIVERED:
+                self._arrived(work, part)
+            else:
+                await self._until_settled(work, part, request, task, verdict)
+
+    def _arrived(self, work: Narrowing, part: Batch) -> None:
+        self._intake.delivered(part)
+        work.settle()
+        if part.parent is not None and work.delivered(part) and self._batcher.max_events != 1:
+            self._go_one_by_one()
 
     def _routed(self, request: Request) -> Request:
         tuning = self._tuning
@@ -153,23 +157,29 @@ class Delivery:
             return compressed(request, method)
         return await in_thread(compressed, request, method)
 
-    async def _until_settled(self, work: Narrowing, part: Batch, request: Request) -> None:
+    async def _until_settled(
+        self,
+        work: Narrowing,
+        part: Batch,
+        request: Request,
+        task: asyncio.Task[Any],
+        verdict: Verdict,
+    ) -> None:
         """
         Sends one part again and again, until it has its fate or is halved.
+
+        Args:
+            work: What the part belongs to.
+            part: What is sent.
+            request: The request for it.
+            task: The current one.
+            verdict: How the first attempt ended.
         """
         backoff: Backoff | None = None
         while True:
-            verdict = await self._attempt(part, request)
             action = verdict.action
             if action is DELIVERED:
-                self._intake.delivered(part)
-                work.settle()
-                if (
-                    part.parent is not None
-                    and work.delivered(part)
-                    and self._batcher.max_events != 1
-                ):
-                    self._go_one_by_one()
+                self._arrived(work, part)
                 return
             if action is Action.NARROW or action is Action.SPLIT:
                 too_large = action is Action.SPLIT
@@ -187,24 +197,25 @@ class Delivery:
                 return
             if action is Action.HOLD:
                 self._say(verdict, "everything is kept and tried slowly until that is mended")
-                part.started = None
-                continue  # the breaker holds the gate
-            if backoff is None:
-                backoff = Backoff(self._tuning.retry)
-            now = self._clock()
-            assert part.started is not None
-            wait = backoff.next_wait(
-                part.started, now, retry_after=verdict.retry_after, at_once=verdict.at_once
-            )
-            if isinstance(wait, DropReason):
-                self._say(verdict, f"given up after the last try ({wait})")
-                self._intake.dropped(part, wait, verdict.status, verdict.detail)
-                work.settle()
-                return
-            self._say(verdict, "trying again")
-            await self._pause(wait)
+                part.started = None  # and the breaker holds the gate
+            else:
+                if backoff is None:
+                    backoff = Backoff(self._tuning.retry)
+                now = self._clock()
+                assert part.started is not None
+                wait = backoff.next_wait(
+                    part.started, now, retry_after=verdict.retry_after, at_once=verdict.at_once
+                )
+                if isinstance(wait, DropReason):
+                    self._say(verdict, f"given up after the last try ({wait})")
+                    self._intake.dropped(part, wait, verdict.status, verdict.detail)
+                    work.settle()
+                    return
+                self._say(verdict, "trying again")
+                await self._pause(wait)
+            verdict = await self._attempt(part, request, task)
 
-    async def _attempt(self, part: Batch, request: Request) -> Verdict:
+    async def _attempt(self, part: Batch, request: Request, task: asyncio.Task[Any]) -> Verdict:
         """
         Waits for leave, sends once, judges what comes back, and tells the breaker.
         """
@@ -229,7 +240,7 @@ class Delivery:
             ready = self._authorized(request)  # a retry goes with the key of its own moment
             part.tries += 1
             self._intake.tried(again=part.tries > 1)
-            task = self._deadlines.begin(now)
+            self._deadlines.begin(task, now)
             try:
                 response = await self._transport.send(ready, sent)
             finally:
@@ -246,55 +257,8 @@ class Delivery:
         finally:
             if not written:  # else it is noted already
                 (gate.sent if perhaps_sent else gate.unsent)(permit)
-            self._judged(permit, verdict)
+            self._outage.ended(permit, verdict, clock())
         return verdict
-
-    def _judged(self, permit: int, verdict: Verdict | None) -> None:
-        """
-        Tells breaker and window how an attempt ended; None if it was cut off.
-        """
-        breaker, now = self._breaker, self._clock()
-        worked = None if verdict is None else verdict.action not in FAULTS
-        probing = breaker.state is not CLOSED and breaker.is_probe(permit)
-        all_well = worked and breaker.failures == 0 and self._deadline == NEVER
-        if verdict is not None and not all_well:  # else it is no news
-            self._tell_breaker(verdict, probing, now)
-        if probing:
-            breaker.probe_ended()
-        self._gate.ended(permit, now, worked=worked)
-        if probing or breaker.state is not CLOSED:
-            self._gate.pump()
-
-    def _tell_breaker(self, verdict: Verdict, probing: bool, now: float) -> None:
-        breaker = self._breaker
-        left = self._deadline - now
-        if verdict.action is Action.HOLD:
-            if breaker.failed(certain=True, probe=probing):
-                self._gate.restart()
-                # The last flush does not wait for somebody to mend a key.
-                ending = self._deadline != NEVER
-                breaker.pause(
-                    now + (self._tuning.retry.hold_interval if ending else self._pauses.hold())
-                )
-        elif verdict.action is Action.RETRY:
-            floor = floor_of(self._tuning.retry, verdict.retry_after)
-            if breaker.failed(certain=floor > 0.0, probe=probing):
-                self._gate.restart()
-                self._pauses.spread()
-                self._down_since = min(self._down_since, now)
-                longest = self._probe_base + (now - self._down_since) / 2
-                breaker.pause(now + min(self._pauses.pause(), longest, left / 2))
-            breaker.pause(now + self._pauses.beyond(floor))
-        elif breaker.failures and breaker.succeeded():
-            self._pauses = self._new_pauses()
-            self._down_since = NEVER
-            self._gate.pump()
-        if left < breaker.pause_left(now):
-            self._hopeless()  # no probe will go before the last flush ends
-
-    def _new_pauses(self) -> Backoff:
-        # The breaker's own: one probe costs the vendor little, so it comes sooner than a retry.
-        return Backoff(replace(self._tuning.retry, base=self._probe_base))
 
     async def _pause(self, seconds: float) -> None:
         """

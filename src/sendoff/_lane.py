@@ -8,10 +8,11 @@ whatever a destination or a transport raises.
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import anyio
 
@@ -26,8 +27,6 @@ from sendoff.events import DropReason
 from sendoff.observers import DestinationStats
 
 if TYPE_CHECKING:
-    import asyncio
-
     from sendoff.transports.base import Transport
 
 __all__ = ["Lane", "Spawn"]
@@ -209,6 +208,7 @@ class Lane:
         """
         One worker: takes a batch, brings it to its fate, takes the next.
         """
+        task = cast("asyncio.Task[None]", asyncio.current_task())
         while True:
             now = self._clock()
             batch = self._take(now)
@@ -218,7 +218,7 @@ class Lane:
             work = Narrowing(batch)
             self._in_hand[work] = None
             try:
-                await self._delivery.bring(work)
+                await self._delivery.bring(work, task)
             except Exception as exc:  # noqa: BLE001 a destination is somebody's code; the worker lives
                 if work in self._in_hand:  # else its loop was closed and another one has the events
                     self._contain(exc, work)
@@ -254,7 +254,7 @@ class Lane:
         while room >= 0:
             with self._lock:
                 room = batcher.fill(queue, batch, room)
-        batcher.took(queue, now)
+            batcher.took(queue, now)
         if queue.bodies or self._is_more():
             self._rung()
         return batch if batch.bodies else None
@@ -326,11 +326,12 @@ class Lane:
         Tells whoever waits, if what they wait for has come.
         """
         flushes = self._flushes
-        # The first of those in hand mostly has the oldest event: not all are looked at every time.
-        if flushes and all(flushes[0][0] <= work.first for work in self._in_hand):
+        least = flushes[0][0] if flushes else NEVER
+        # Mostly the first worker has the oldest event: not all are asked after every event.
+        if self._queue.head >= least and all(work.first >= least for work in self._in_hand):
             with self._lock:
-                firsts = [work.first for work in self._in_hand]
-                firsts += [batch.first for batch in (*self._returned, *self.intake.writing)]
+                loose = (*self._returned, *self.intake.writing)
+                firsts = [work.first for work in self._in_hand] + [one.first for one in loose]
                 oldest = min([self._queue.head, *firsts])
                 ready = [notify for target, notify in self._flushes if target <= oldest]
                 self._flushes = [flush for flush in self._flushes if flush[0] > oldest]

@@ -68,7 +68,7 @@ class Narrowing:
         if not self.todo:
             return None
         part = self.todo.pop()
-        if one_by_one and len(part) > 1:
+        if one_by_one and len(part.bodies) > 1:
             self.todo.extend(reversed(part.singles()))
             part = self.todo.pop()
         self._current = part

@@ -10,10 +10,10 @@ import anyio
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.virtual import Vendors, dispatcher, fates, freshpaint, now, run
 
 from sendoff import Response, TransportError
 from sendoff._deadlines import AGAIN, Deadlines
+from virtual import Vendors, dispatcher, fates, freshpaint, now, run
 
 QUICK = settings(derandomize=True, deadline=None, max_examples=150)
 
@@ -23,7 +23,9 @@ Work = Callable[[], Awaitable[Any]]
 async def attempt(deadlines: Deadlines, work: Work) -> Any:
     """One attempt, as the lane makes them: what it brings, or "timed out"."""
     timed_out = False
-    task = deadlines.begin(now())
+    task = asyncio.current_task()
+    assert task is not None
+    deadlines.begin(task, now())
     try:
         try:
             return await work()

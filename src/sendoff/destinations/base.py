@@ -21,7 +21,7 @@ from typing import Any, Protocol
 from sendoff.destinations.credentials import Credential, Secret
 from sendoff.destinations.verdicts import DELIVERED, is_plain_success, verdict_of_response
 from sendoff.errors import OptionError
-from sendoff.events import Event, Framing, Request, Response, Verdict
+from sendoff.events import Event, Framing, Request, Response, Verdict, request_of
 from sendoff.options import Compression, Tuning, check_text, check_url
 
 __all__ = ["Destination", "Dumps", "HttpDestination", "compressed"]
@@ -211,7 +211,7 @@ class HttpDestination:
         One request: a single event goes as it is, several go in the framing.
         """
         if len(bodies) == 1:
-            return Request(self._endpoint, self._headers, bodies[0])
+            return request_of(self._endpoint, self._headers, bodies[0])
         framing = self._framing
         # The ends take the brackets with them, so that 5 MB are copied once and not twice.
         first, last = framing.opening + bodies[0], bodies[-1] + framing.closing
