@@ -9,7 +9,7 @@ in the same turn.
 
 * `lane.added`: answers come in the next turn of the loop, no limit is set.
 * `lane.added.paced`: 5,000 requests a second, answers come after 20 ms; the bare loop keeps the
-  same pace by a clock alone.
+  same pace by a clock and one timer.
 * `lane.idle`: processor time while there is nothing to do, after that load.
 """
 
@@ -30,6 +30,9 @@ from sendoff import Request, Response
 
 ANSWER = Response(202, {"content-type": "application/json"}, b"{}")
 WORKERS = 128
+MOST = 28
+"""Times `orjson.dumps` that a lane may add: 10 µs where that takes 0.35 µs."""
+
 RATE = 5_000
 LATENCY = 0.02
 
@@ -115,18 +118,29 @@ def bare(events: int, *, rate: int | None, latency: float) -> float:
         rest = orjson.dumps(load.datadog_body())
         queue = deque([rest] * events)
         headers = {"Content-Type": "application/json", "Accept": "application/json"}
-        due = loop.time()
+        waiting: deque[asyncio.Future[None]] = deque()
+        started = loop.time()
+        gone = 0
+
+        def tick() -> None:
+            """
+            Lets go who may by now: one timer for all.
+            """
+            nonlocal gone
+            assert rate is not None
+            while waiting and gone < (loop.time() - started) * rate:
+                gone += 1
+                waiting.popleft().set_result(None)
+            if queue or waiting:
+                loop.call_later(0.001, tick)
 
         async def work() -> None:
-            nonlocal due
             while queue:
                 body = queue.popleft()
                 if rate is not None:
-                    due = max(due, loop.time() - 0.02) + 1 / rate
-                    if (wait := due - loop.time()) > 0:
-                        future = loop.create_future()
-                        loop.call_later(wait, future.set_result, None)
-                        await future
+                    future = loop.create_future()
+                    waiting.append(future)
+                    await future
                 url = "https://e.invalid/track"
                 request = Request(url, headers, b"".join((b"{", token, body)))
                 await echo.send(request, noted)
@@ -137,6 +151,8 @@ def bare(events: int, *, rate: int | None, latency: float) -> float:
             """
 
         begun = time.process_time()
+        if rate is not None:
+            tick()
         await asyncio.gather(*(work() for _ in range(WORKERS)))
         return (time.process_time() - begun) / events * 1e6
 
@@ -196,7 +212,7 @@ def measure(*, quick: bool) -> list[Figure]:
         added = [(one - other) / unit for one, other, unit in rows]
         micro = {key: sorted(each)[len(each) // 2] for key, each in values.items()}
         detail = ", ".join(f"{key} {each:.2f} µs" for key, each in micro.items())
-        found.append(Figure.median(name, added, against="dumps", goal=16, detail=detail))
+        found.append(Figure.median(name, added, against="dumps", goal=MOST, detail=detail))
     spent = in_turns({"idle": lambda: idle(1.0 if quick else 3.0)}, 1 if quick else 3)["idle"]
     detail = "of processor time in a second of idleness"
     found.append(Figure.median("lane.idle", spent, unit="ms", goal=0.5, detail=detail))
