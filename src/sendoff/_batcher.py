@@ -55,7 +55,7 @@ class Batch:
         self.parent = parent  # the batch that was halved
         self.suspect = False  # refused for what is in it
         self.passed = 0  # events of it that were delivered alone after that
-        self.size = sum(map(len, bodies))
+        self.size = len(bodies[0]) if len(bodies) == 1 else sum(map(len, bodies))
         self.started: float | None = None  # when the first try began
         self.tries = 0
 
@@ -195,6 +195,17 @@ class Batcher:
         queue.popped(count, size)
         batch.size += size
         return -1 if complete else room
+
+    def one(self, queue: EventQueue) -> Batch:
+        """
+        Moves the oldest event from the queue to a batch of its own: what `fill` does where batches
+        hold one event, in a fraction of the time.
+        """
+        body, event_id = queue.bodies.popleft(), queue.ids.popleft()
+        places = None if queue.places is None else [queue.places.popleft()]
+        batch = Batch([body], [event_id], queue.head, None, places)
+        queue.popped(1, batch.size)
+        return batch
 
     def took(self, queue: EventQueue, now: float) -> None:
         """

@@ -8,21 +8,25 @@ what has no fate is still in the `Narrowing` that was given.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import math
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import anyio
 from anyio.lowlevel import checkpoint
 
 from sendoff._batcher import Batch, Batcher
-from sendoff._breaker import Breaker, BreakerState
+from sendoff._breaker import Breaker
+from sendoff._deadlines import Deadlines
 from sendoff._gate import Gate
 from sendoff._intake import Intake
 from sendoff._narrow import Narrowing
-from sendoff._retry import Backoff, floor_of
+from sendoff._outage import Outage
+from sendoff._retry import Backoff
 from sendoff._threads import in_thread
 from sendoff._throttle import Throttle
 from sendoff._window import Window
@@ -43,11 +47,10 @@ saves.
 LARGE = 256 * 1024
 """Bytes of a batch from which its way is cut into several turns of the loop."""
 
-PROBE_SHARE = 0.2
-"""
-The first pause of a breaker, as a share of `Retry.base`: one probe costs a vendor little. Later
-ones last at most this and half of the outage so far: 0.7 s of it must not cost three.
-"""
+NEVER = math.inf
+
+DELIVERED = Action.DELIVERED
+"""Looked up once: an enum's member costs as much as a call."""
 
 logger = logging.getLogger("sendoff")
 
@@ -82,18 +85,16 @@ class Delivery:
         self._tuning = intake.destination.tuning
         self._batcher = batcher
         self._breaker = breaker
-        self._gate = Gate(throttle, breaker, Window(self._tuning.workers), clock)
+        self._gate = gate = Gate(throttle, breaker, Window(self._tuning.workers), clock)
+        self._outage = Outage(breaker, gate, self._tuning.retry, hopeless=hopeless)
+        self._deadlines = Deadlines(self._tuning.timeout, clock)
         self._transport = transport
         self._clock = clock
-        self._hopeless = hopeless
         # What a destination need not have: the request with the credentials of the moment.
         self._authorized = getattr(self._destination, "authorized", _as_it_is)
-        self._probe_base = self._tuning.retry.base * PROBE_SHARE
         # All mutable state.
-        self._pauses = self._new_pauses()
-        self._down_since = math.inf  # when the breaker opened
         self._closing = anyio.Event()
-        self._deadline = math.inf  # when the last flush ends
+        self._deadline = NEVER  # when the last flush ends
         # The loop before this one may have ended in the middle of a probe, and had its own clock.
         breaker.probe_ended()
         breaker.nudge(clock())
@@ -105,14 +106,24 @@ class Delivery:
         Ends all waiting for the sake of a vendor: everything is tried at once, and until a
         deadline.
         """
-        self._deadline = deadline
+        self._deadline = self._outage.deadline = deadline
         self._closing.set()
         self._breaker.nudge(self._clock())
         self._gate.hurry()
 
-    async def bring(self, work: Narrowing) -> None:
+    def detach(self) -> None:
+        """
+        Lets go of the loop: no attempt is under way any more.
+        """
+        self._deadlines.close()
+
+    async def bring(self, work: Narrowing, task: asyncio.Task[Any]) -> None:
         """
         Brings every part of a batch to its fate.
+
+        Args:
+            work: The batch.
+            task: The current one.
         """
         while (part := work.next(one_by_one=self._batcher.max_events == 1)) is not None:
             if part.size > LARGE:
@@ -121,7 +132,17 @@ class Delivery:
             request = self._routed(self._destination.request(part.bodies))
             if self._tuning.compression is not None:
                 request = await self._compress(request)
-            await self._until_settled(work, part, request)
+            verdict = await self._attempt(part, request, task)
+            if verdict.action is DELIVERED:
+                self._arrived(work, part)
+            else:
+                await self._until_settled(work, part, request, task, verdict)
+
+    def _arrived(self, work: Narrowing, part: Batch) -> None:
+        self._intake.delivered(part)
+        work.settle()
+        if part.parent is not None and work.delivered(part) and self._batcher.max_events != 1:
+            self._go_one_by_one()
 
     def _routed(self, request: Request) -> Request:
         tuning = self._tuning
@@ -136,19 +157,29 @@ class Delivery:
             return compressed(request, method)
         return await in_thread(compressed, request, method)
 
-    async def _until_settled(self, work: Narrowing, part: Batch, request: Request) -> None:
+    async def _until_settled(
+        self,
+        work: Narrowing,
+        part: Batch,
+        request: Request,
+        task: asyncio.Task[Any],
+        verdict: Verdict,
+    ) -> None:
         """
         Sends one part again and again, until it has its fate or is halved.
+
+        Args:
+            work: What the part belongs to.
+            part: What is sent.
+            request: The request for it.
+            task: The current one.
+            verdict: How the first attempt ended.
         """
         backoff: Backoff | None = None
         while True:
-            verdict = await self._attempt(part, request)
             action = verdict.action
-            if action is Action.DELIVERED:
-                self._intake.delivered(part)
-                work.settle()
-                if work.delivered(part) and self._batcher.max_events != 1:
-                    self._go_one_by_one()
+            if action is DELIVERED:
+                self._arrived(work, part)
                 return
             if action is Action.NARROW or action is Action.SPLIT:
                 too_large = action is Action.SPLIT
@@ -166,40 +197,44 @@ class Delivery:
                 return
             if action is Action.HOLD:
                 self._say(verdict, "everything is kept and tried slowly until that is mended")
-                part.started = None
-                continue  # the breaker holds the gate
-            if backoff is None:
-                backoff = Backoff(self._tuning.retry)
-            now = self._clock()
-            assert part.started is not None
-            wait = backoff.next_wait(
-                part.started, now, retry_after=verdict.retry_after, at_once=verdict.at_once
-            )
-            if isinstance(wait, DropReason):
-                self._say(verdict, f"given up after the last try ({wait})")
-                self._intake.dropped(part, wait, verdict.status, verdict.detail)
-                work.settle()
-                return
-            self._say(verdict, "trying again")
-            await self._pause(wait)
+                part.started = None  # and the breaker holds the gate
+            else:
+                if backoff is None:
+                    backoff = Backoff(self._tuning.retry)
+                now = self._clock()
+                assert part.started is not None
+                wait = backoff.next_wait(
+                    part.started, now, retry_after=verdict.retry_after, at_once=verdict.at_once
+                )
+                if isinstance(wait, DropReason):
+                    self._say(verdict, f"given up after the last try ({wait})")
+                    self._intake.dropped(part, wait, verdict.status, verdict.detail)
+                    work.settle()
+                    return
+                self._say(verdict, "trying again")
+                await self._pause(wait)
+            verdict = await self._attempt(part, request, task)
 
-    async def _attempt(self, part: Batch, request: Request) -> Verdict:
+    async def _attempt(self, part: Batch, request: Request, task: asyncio.Task[Any]) -> Verdict:
         """
         Waits for leave, sends once, judges what comes back, and tells the breaker.
         """
-        permit = await self._gate.enter()
-        now = self._clock()
+        gate, clock = self._gate, self._clock
+        now = clock()
+        permit = gate.enter(now)
+        if permit < 0:
+            permit = await gate.wait()
+            now = clock()
         if part.started is None:
             part.started = now
         verdict: Verdict | None = None
-        worked: bool | None = None
         perhaps_sent = True
-        written = False
+        written = timed_out = False
 
         def sent() -> None:
             nonlocal written
             written = True
-            self._gate.sent(permit)
+            gate.sent(permit)
 
         try:
             ready = self._authorized(request)  # a retry goes with the key of its own moment
@@ -207,58 +242,25 @@ class Delivery:
                 self._intake.ledger.lane = lane_of(self._transport, ready)
             part.tries += 1
             self._intake.tried(again=part.tries > 1)
-            with anyio.move_on_after(self._tuning.timeout):
+            self._deadlines.begin(task, now)
+            try:
                 response = await self._transport.send(ready, sent)
-                verdict = self._destination.verdict(response, time.time())
-            if verdict is None:
-                perhaps_sent = written
-                verdict = verdict_of_failure("timeout" if written else "connect_timeout")
+            finally:
+                timed_out = self._deadlines.end(task)
+            verdict = self._destination.verdict(response, time.time())
         except TransportError as exc:
             perhaps_sent = exc.perhaps_sent
             verdict = verdict_of_failure(exc.failure, exc.detail)
+        except asyncio.CancelledError:
+            if not timed_out:
+                raise
+            perhaps_sent = written
+            verdict = verdict_of_failure("timeout" if written else "connect_timeout")
         finally:
-            (self._gate.sent if perhaps_sent else self._gate.unsent)(permit)
-            probing = self._breaker.is_probe(permit)
-            if verdict is not None:
-                worked = verdict.action not in (Action.HOLD, Action.RETRY)
-                self._tell_breaker(verdict, probing)
-            if probing:
-                self._breaker.probe_ended()
-            self._gate.ended(permit, worked=worked)
-            if probing or self._breaker.state is not BreakerState.CLOSED:
-                self._gate.pump()
+            if not written:  # else it is noted already
+                (gate.sent if perhaps_sent else gate.unsent)(permit)
+            self._outage.ended(permit, verdict, clock())
         return verdict
-
-    def _tell_breaker(self, verdict: Verdict, probing: bool) -> None:
-        breaker, now = self._breaker, self._clock()
-        left = self._deadline - now
-        if verdict.action is Action.HOLD:
-            if breaker.failed(certain=True, probe=probing):
-                self._gate.restart()
-                # The last flush does not wait for somebody to mend a key.
-                ending = self._deadline != math.inf
-                breaker.pause(
-                    now + (self._tuning.retry.hold_interval if ending else self._pauses.hold())
-                )
-        elif verdict.action is Action.RETRY:
-            floor = floor_of(self._tuning.retry, verdict.retry_after)
-            if breaker.failed(certain=floor > 0.0, probe=probing):
-                self._gate.restart()
-                self._pauses.spread()
-                self._down_since = min(self._down_since, now)
-                longest = self._probe_base + (now - self._down_since) / 2
-                breaker.pause(now + min(self._pauses.pause(), longest, left / 2))
-            breaker.pause(now + self._pauses.beyond(floor))
-        elif breaker.failures and breaker.succeeded():
-            self._pauses = self._new_pauses()
-            self._down_since = math.inf
-            self._gate.pump()
-        if left < breaker.pause_left(now):
-            self._hopeless()  # no probe will go before the last flush ends
-
-    def _new_pauses(self) -> Backoff:
-        # The breaker's own: one probe costs the vendor little, so it comes sooner than a retry.
-        return Backoff(replace(self._tuning.retry, base=self._probe_base))
 
     async def _pause(self, seconds: float) -> None:
         """

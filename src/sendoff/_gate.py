@@ -18,6 +18,9 @@ from sendoff._window import Window
 
 __all__ = ["Gate"]
 
+CLOSED = BreakerState.CLOSED
+"""Looked up once: an enum's member costs as much as a call."""
+
 
 class Gate:
     """
@@ -46,22 +49,32 @@ class Gate:
         self._waiting: deque[asyncio.Future[int]] = deque()
         self._timer: asyncio.TimerHandle | None = None
         self._crowded = False  # whether the first in the queue waits for the window
+        self._wait = 0.0  # seconds until it may go, when it was last refused
         self._permits = 0  # given so far where there is no limit
 
-    async def enter(self) -> int:
+    def enter(self, now: float) -> int:
         """
-        Waits until a request may go.
+        Takes leave for a request, if it may go at once and nobody waits who came before.
+
+        Args:
+            now: Seconds of the gate's clock.
+
+        Returns:
+            The permit, to be given to `sent` or `unsent`, and to `ended`; or -1: then `wait`.
+        """
+        return -1 if self._waiting else self._try(now)
+
+    async def wait(self) -> int:
+        """
+        Waits until a request may go, after `enter` has refused it.
 
         Cancelling it loses nothing: a permit that was just granted goes back.
 
         Returns:
-            The permit, to be given to `sent` or `unsent`, and to `ended`.
+            The permit, as `enter` gives it.
         """
         if not self._waiting:
-            permit, wait = self._try()
-            if permit >= 0:
-                return permit
-            self._arm(wait)
+            self._arm()
         future: asyncio.Future[int] = self._loop.create_future()
         self._waiting.append(future)
         try:
@@ -94,16 +107,17 @@ class Gate:
             if self._waiting and self._timer is None:
                 self.pump()
 
-    def ended(self, permit: int, *, worked: bool | None) -> None:
+    def ended(self, permit: int, now: float, *, worked: bool | None) -> None:
         """
         Notes that a permit's request is no longer under way; the breaker knows of it already.
 
         Args:
             permit: The permit.
+            now: Seconds of the gate's clock.
             worked: Whether the vendor answered as one that works; None if it was cut off.
         """
-        self._window.ended(permit, self._clock(), worked=worked)
-        if self._waiting and self._crowded:
+        self._window.ended(permit, now, worked=worked)
+        if self._crowded and self._waiting:
             self.pump()
 
     def restart(self) -> None:
@@ -130,36 +144,43 @@ class Gate:
             if self._waiting[0].done():  # cancelled
                 self._waiting.popleft()
                 continue
-            permit, wait = self._try()
+            permit = self._try(self._clock())
             if permit < 0:
-                self._arm(wait)
+                self._arm()
                 return
             self._waiting.popleft().set_result(permit)
 
-    def _try(self) -> tuple[int, float]:
-        now = self._clock()
+    def _try(self, now: float) -> int:
+        # Steps that have nothing to say are not asked: this is there for every request.
+        breaker, window = self._breaker, self._window
         self._crowded = False
-        wait = self._breaker.wait(now)
-        if wait > 0.0:
-            return -1, wait
-        if self._breaker.state is BreakerState.CLOSED:  # a probe is alone and needs no room
-            wait = self._window.wait(now)
-            if wait > 0.0:
-                self._crowded = True
-                return -1, wait
+        closed = breaker.state is CLOSED
+        if not closed:
+            self._wait = breaker.wait(now)
+            if self._wait > 0.0:
+                return -1
+        elif (wait := window.wait(now)) > 0.0:  # a probe is alone and needs no room
+            self._crowded = True
+            self._wait = wait
+            return -1
         if self._throttle is None:
             permit = self._permits = self._permits + 1
         else:
             permit = self._throttle.acquire(now)
             if permit < 0:
-                return -1, self._throttle.wait(now)
-        self._breaker.enter(permit)
-        self._window.enter(permit, now)
-        return permit, 0.0
+                self._wait = self._throttle.wait(now)
+                return -1
+        if not closed:
+            breaker.enter(permit)
+        window.enter(permit, now)
+        return permit
 
-    def _arm(self, wait: float) -> None:
-        if wait != math.inf and self._timer is None:
-            self._timer = self._loop.call_later(wait, self._fired)
+    def _arm(self) -> None:
+        """
+        Has the timer fire when the wait that `_try` found is over.
+        """
+        if self._wait != math.inf and self._timer is None:
+            self._timer = self._loop.call_later(self._wait, self._fired)
 
     def _fired(self) -> None:
         self._timer = None

@@ -95,7 +95,9 @@ class Host:
         # uvloop's own clock stands still within one turn of the loop and counts milliseconds: too
         # coarse for a limit.
         is_uvloop = type(self.loop).__module__.partition(".")[0] == "uvloop"
-        self._clock = time.monotonic if is_uvloop else self.loop.time
+        # asyncio's own is this one with a call around it, which every request would pay for.
+        plain = getattr(self.loop.time, "__func__", None) is asyncio.BaseEventLoop.time
+        self._clock = time.monotonic if is_uvloop or plain else self.loop.time
         # All mutable state.
         self.given_up: dict[str, int] = {}  # by `aclose`, at its deadline
         self.kept: dict[str, int] = {}  # what stays in the spool then

@@ -210,10 +210,11 @@ class Intake:
         """
         Counts events that the vendor has.
         """
+        events = len(batch.bodies)
         with self.lock:
-            self.ledger.delivered += len(batch)
-            self.queue.release(len(batch), batch.size)
-            self.trouble = NO_TROUBLE
+            self.ledger.delivered += events
+            self.queue.release(events, batch.size)
+        self.trouble = NO_TROUBLE
         if batch.places is not None:
             self._settle(batch.places)
         if self._hooks is not None:
@@ -281,9 +282,10 @@ class Intake:
         """
         Counts a request.
         """
-        with self.lock:
-            self.ledger.requests += 1
-            self.ledger.retries += again
+        # Without the lock: only the loop counts these, and no other count goes with them.
+        self.ledger.requests += 1
+        if again:
+            self.ledger.retries += 1
 
     def refill(self, rung: Callable[[], None]) -> Refill | None:
         """

@@ -8,10 +8,11 @@ whatever a destination or a transport raises.
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections import deque
 from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import anyio
 
@@ -25,8 +26,6 @@ from sendoff.events import DropReason
 from sendoff.observers import DestinationStats
 
 if TYPE_CHECKING:
-    import asyncio
-
     from sendoff.transports.base import Transport
 
 __all__ = ["Lane", "Spawn"]
@@ -110,8 +109,8 @@ class Lane:
         """
         with self._lock:
             held = sum(work.events() for work in tuple(self._in_hand) if work.first < target)
-            held += sum(len(batch) for batch in tuple(self._returned) if batch.first < target)
-            held += sum(len(batch) for batch in self.intake.writing if batch.first < target)
+            loose = (*self._returned, *self.intake.writing)
+            held += sum(len(batch) for batch in loose if batch.first < target)
             return held + self._queue.before(target)
 
     # --- in the loop: being opened and closed by the host -----------------------------------------
@@ -172,6 +171,8 @@ class Lane:
         Lets go of the loop; what workers had in hand waits for the next one.
         """
         self.intake.unlisten()
+        if self._spawn is not None:
+            self._delivery.detach()
         self._spawn = None
         for work in tuple(self._in_hand):
             self._put_back(work)
@@ -209,12 +210,17 @@ class Lane:
         """
         One worker: takes a batch, brings it to its fate, takes the next.
         """
+        task = cast("asyncio.Task[None]", asyncio.current_task())
         while True:
-            batch = await self._next_batch()
+            now = self._clock()
+            batch = self._take(now)
+            if batch is None:
+                await self._doze(now)
+                continue
             work = Narrowing(batch)
             self._in_hand[work] = None
             try:
-                await self._delivery.bring(work)
+                await self._delivery.bring(work, task)
             except Exception as exc:  # noqa: BLE001 a destination is somebody's code; the worker lives
                 if work in self._in_hand:  # else its loop was closed and another one has the events
                     self._contain(exc, work)
@@ -234,38 +240,33 @@ class Lane:
             del self._in_hand[work]
             self._returned.extend(work.rest())
 
-    async def _next_batch(self) -> Batch:
-        while True:
-            now = self._clock()
-            batch = self._take(now)
-            if batch is not None:
-                return batch
-            await self._doze(now)
-
     def _take(self, now: float) -> Batch | None:
         if self._returned:
             batch = self._returned.popleft()
             self._rung()  # there may be more: the next worker
             return batch
+        queue, batcher, room = self._queue, self._batcher, -1
         with self._lock:
-            if self._due_in(now) > 0.0:
+            if batcher.max_events == 1 and queue.bodies:
+                batch = batcher.one(queue)  # is always due
+            elif self._due_in(now) > 0.0:
                 return None
-        batch = Batch([], [], self._queue.head)
-        room = self._batcher.max_bytes
+            else:
+                batch, room = Batch([], [], queue.head), batcher.max_bytes
         while room >= 0:
             with self._lock:
-                room = self._batcher.fill(self._queue, batch, room)
-        self._batcher.took(self._queue, now)
-        with self._lock:
-            more = len(self._queue) > 0
-            if not more and self._lingerer is None and self._somebody_is_free():
-                self.intake.ring_events = 1  # this one is busy: the next event wakes another
-        if more:
+                room = batcher.fill(queue, batch, room)
+            batcher.took(queue, now)
+        if queue.bodies or self._is_more():
             self._rung()
-        return batch if len(batch) else None
+        return batch if batch.bodies else None
 
-    def _somebody_is_free(self) -> bool:
-        return bool(self._idle) or self._started < self._tuning.workers
+    def _is_more(self) -> bool:
+        with self._lock:
+            free = self._idle or self._started < self._tuning.workers
+            if not self._queue.bodies and self._lingerer is None and free:
+                self.intake.ring_events = 1  # this one is busy: the next event wakes another
+            return len(self._queue) > 0
 
     def _due_in(self, now: float) -> float:
         urgent = self._queue.head < self._urgent or self._deadline != NEVER
@@ -326,10 +327,13 @@ class Lane:
         """
         Tells whoever waits, if what they wait for has come.
         """
-        if self._flushes:
+        flushes = self._flushes
+        least = flushes[0][0] if flushes else NEVER
+        # Mostly the first worker has the oldest event: not all are asked after every event.
+        if self._queue.head >= least and all(work.first >= least for work in self._in_hand):
             with self._lock:
-                firsts = [work.first for work in self._in_hand]
-                firsts += [batch.first for batch in (*self._returned, *self.intake.writing)]
+                loose = (*self._returned, *self.intake.writing)
+                firsts = [work.first for work in self._in_hand] + [one.first for one in loose]
                 oldest = min([self._queue.head, *firsts])
                 ready = [notify for target, notify in self._flushes if target <= oldest]
                 self._flushes = [flush for flush in self._flushes if flush[0] > oldest]

@@ -20,6 +20,8 @@ class Narrowing:
         batch: The batch.
     """
 
+    __slots__ = ("_current", "first", "todo")
+
     def __init__(self, batch: Batch) -> None:
         self.first = batch.first
         # All mutable state.
@@ -36,6 +38,8 @@ class Narrowing:
         """
         The parts without a fate, the oldest first.
         """
+        if self._current is None and not self.todo:
+            return []  # as nearly always when it is asked
         current = [] if self._current is None else [self._current]
         return [*current, *reversed(self.todo)]
 
@@ -64,7 +68,7 @@ class Narrowing:
         if not self.todo:
             return None
         part = self.todo.pop()
-        if one_by_one and len(part) > 1:
+        if one_by_one and len(part.bodies) > 1:
             self.todo.extend(reversed(part.singles()))
             part = self.todo.pop()
         self._current = part

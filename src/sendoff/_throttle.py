@@ -80,10 +80,14 @@ class Throttle:
         Returns:
             The permit, to be given to `sent` or `unsent`; or -1 if it is too early.
         """
-        if self.wait(now) > 0.0:
+        # As `wait` tells, without the call: this and `sent` are there for every request.
+        sent, paced = self._sent, self._paced
+        if not sent or sent[0] + self._window > now or paced - SLACK > now:
             return -1
-        self._sent.popleft()
-        self._paced = (max(now, self._paced)) + self._spacing
+        sent.popleft()
+        if paced < now:
+            paced = now
+        self._paced = paced + self._spacing
         permit = self._permits
         self._permits = permit + 1
         self._out.add(permit)
@@ -93,9 +97,11 @@ class Throttle:
         """
         Notes that a permit's request has left. A later word on the same permit is ignored.
         """
-        if permit in self._out:
-            self._out.discard(permit)
-            self._sent.append(now)
+        try:
+            self._out.remove(permit)
+        except KeyError:
+            return
+        self._sent.append(now)
 
     def unsent(self, permit: int) -> None:
         """

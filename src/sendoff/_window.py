@@ -61,7 +61,8 @@ class Window:
         """
         self._under_way.add(permit)
         self._heard = now
-        self.size = min(max(self.size, len(self._under_way)), self._most)
+        if len(self._under_way) > self.size:
+            self.size = min(len(self._under_way), self._most)
 
     def ended(self, permit: int, now: float, *, worked: bool | None) -> None:
         """
@@ -72,12 +73,14 @@ class Window:
             now: Seconds of a monotonic clock.
             worked: Whether the vendor answered as one that works; None if it was cut off.
         """
-        if permit not in self._under_way:
+        try:
+            self._under_way.remove(permit)
+        except KeyError:
             return
-        self._under_way.discard(permit)
         self._heard = now
         if worked:
-            self.size = min(self.size + self._step, self._most)
+            if self.size < self._most:
+                self.size = min(self.size + self._step, self._most)
         elif worked is not None:
             self.size = max(self.size - COST, self._first)
 

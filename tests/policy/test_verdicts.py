@@ -42,8 +42,10 @@ from sendoff.destinations.verdicts import (
     DETAIL_LENGTH,
     FAILURES,
     STATUSES,
+    is_plain_success,
     row_of_status,
     verdict_of_failure,
+    verdict_of_response,
 )
 
 QUICK = settings(derandomize=True, deadline=None, max_examples=200)
@@ -453,6 +455,26 @@ def test_a_request_hides_what_is_secret():
     request = Request("https://intake.example/", {"X-Key": "secret"}, b"secret")
     response = Response(400, {"x": "secret"}, b"secret")
     assert "secret" not in repr((request, response))
+
+
+@settings(derandomize=True, deadline=None, max_examples=300)
+@given(
+    status=st.integers(100, 599) | st.sampled_from([199, 200, 202, 299, 300]),
+    body=st.binary(max_size=30)
+    | st.sampled_from([b"{}", b"<", b"<html>", b" <!doctype html>", b" " * 600 + b"<html>"]),
+    padding=st.sampled_from([0, 490, 511, 512, 513]),
+)
+def test_the_short_cut_of_a_success_agrees_with_the_table(status, body, padding):
+    """What is judged without the table is what the table calls delivered, whatever the body."""
+    response = Response(status, {"content-type": "text/html"}, b" " * padding + body)
+    got = destination_with_a_secret().verdict(response, 0.0)
+    assert got == verdict_of_response(response, 0.0)
+    if is_plain_success(response):
+        assert got.action is Action.DELIVERED
+
+
+def destination_with_a_secret():
+    return Datadog(api_key="key", application_id="app")
 
 
 # --- checks that destinations share ---------------------------------------------------------------

@@ -20,9 +20,9 @@ from dataclasses import replace
 from typing import Any, Protocol
 
 from sendoff.destinations.credentials import Credential, Secret
-from sendoff.destinations.verdicts import verdict_of_response
+from sendoff.destinations.verdicts import DELIVERED, is_plain_success, verdict_of_response
 from sendoff.errors import OptionError
-from sendoff.events import Event, Framing, Request, Response, Verdict
+from sendoff.events import Event, Framing, Request, Response, Verdict, request_of
 from sendoff.option_checks import check_text, check_url
 from sendoff.options import Compression, Tuning
 
@@ -213,7 +213,7 @@ class HttpDestination:
         One request: a single event goes as it is, several go in the framing.
         """
         if len(bodies) == 1:
-            return Request(self._endpoint, self._headers, bodies[0])
+            return request_of(self._endpoint, self._headers, bodies[0])
         framing = self._framing
         # The ends take the brackets with them, so that 5 MB are copied once and not twice.
         first, last = framing.opening + bodies[0], bodies[-1] + framing.closing
@@ -236,6 +236,8 @@ class HttpDestination:
         """
         What an answer means, by the table `STATUSES`.
         """
+        if is_plain_success(response):
+            return DELIVERED  # without looking up what an answer must not show
         known = [text for secret in self._watched for text in secret.known]
         return verdict_of_response(response, now, (*self._secrets, *known))
 

@@ -29,7 +29,7 @@ from sendoff.destinations.checks import (
 )
 from sendoff.destinations.credentials import Credential, Secret
 from sendoff.errors import EventRejected, OptionError
-from sendoff.events import Event, Fragments, Request
+from sendoff.events import Event, Fragments, Request, request_of
 from sendoff.options import RATE_LIMIT, SINGLE_WORKERS, TIMEOUT, Retry, Tuning
 
 __all__ = ["Freshpaint"]
@@ -49,6 +49,7 @@ WITHOUT_TOKEN = HEAD + b"null,"
 How a body begins whose token is put in at sending. A payload with a token of its own never begins
 so: that must be a non-empty str.
 """
+AFTER_TOKEN = len(WITHOUT_TOKEN)
 
 
 OPENING = WITHOUT_TOKEN + b'"distinct_id":'
@@ -129,8 +130,8 @@ class Freshpaint(HttpDestination):
             ),
         )
         self._token = secret
-        # All mutable state, changed in the loop: the last token and its JSON.
-        self._written = ("", b"")
+        # All mutable state, changed in the loop: the last token, and how a body with it begins.
+        self._opening = ("", b"")
 
     @classmethod
     def from_env(cls, **options: Any) -> Freshpaint:
@@ -273,11 +274,15 @@ class Freshpaint(HttpDestination):
         if not body.startswith(WITHOUT_TOKEN):
             return request
         token = self._token.now()
-        known, written = self._written
+        known, opening = self._opening
         if token != known:
-            written = json.dumps(token).encode()
-            self._written = (token, written)
-        return replace(request, body=b"".join((HEAD, written, body[len(WITHOUT_TOKEN) - 1 :])))
+            opening = HEAD + json.dumps(token).encode() + b","
+            self._opening = (token, opening)
+        body = opening + body[AFTER_TOKEN:]
+        if type(request) is not Request:
+            return replace(request, body=body)  # what else it carries is somebody's who needs it
+        # A quarter of what `replace` costs, for every event.
+        return request_of(request.url, request.headers, body, request.ssl, request.proxy)
 
 
 def _ip(value: object) -> str:

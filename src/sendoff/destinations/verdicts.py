@@ -16,10 +16,20 @@ from typing import NamedTuple
 from sendoff.destinations.wording import in_plain_words
 from sendoff.events import Action, Response, Verdict
 
-__all__ = ["FAILURES", "STATUSES", "verdict_of_failure", "verdict_of_response"]
+__all__ = [
+    "DELIVERED",
+    "FAILURES",
+    "STATUSES",
+    "is_plain_success",
+    "verdict_of_failure",
+    "verdict_of_response",
+]
 
 DETAIL_LENGTH = 200
 """Characters of a vendor's own words that go into a log line."""
+
+HTML_START = 512
+"""Bytes of an answer in which a page shows that it is one."""
 
 
 class Row(NamedTuple):
@@ -140,6 +150,16 @@ def verdict_of_failure(failure: str, detail: str = "") -> Verdict:
 
 
 DELIVERED = Verdict(Action.DELIVERED, "delivered")
+"""The verdict of every answer that means it; one object, as there is one for every event."""
+
+
+def is_plain_success(response: Response) -> bool:
+    """
+    Whether an answer surely means that the intake has the events: what nearly all answers are, told
+    without reading the table.
+    """
+    # The start that `_is_html` looks at.
+    return 200 <= response.status < 300 and response.body.find(b"<", 0, HTML_START) < 0
 
 
 def verdict_of_response(response: Response, now: float, secrets: Sequence[str] = ()) -> Verdict:
@@ -173,7 +193,7 @@ def verdict_of_response(response: Response, now: float, secrets: Sequence[str] =
 
 
 def _is_html(response: Response) -> bool:
-    start = response.body[:512].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    start = response.body[:HTML_START].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if not start.startswith(b"<"):
         return False
     return b"html" in start or "html" in response.headers.get("content-type", "")
