@@ -14,13 +14,15 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import anyio
+from anyio.lowlevel import checkpoint
 
-from sendoff._batcher import CHUNK, Batch, Batcher
+from sendoff._batcher import Batch, Batcher
 from sendoff._breaker import Breaker
 from sendoff._delivery import Delivery
 from sendoff._intake import Intake
 from sendoff._narrow import Narrowing
 from sendoff._refill import Refill, Spawn
+from sendoff._taking import Taking
 from sendoff._throttle import Throttle
 from sendoff.events import DropReason
 from sendoff.observers import DestinationStats
@@ -58,6 +60,7 @@ class Lane:
             linger=tuning.flush_interval,
             framing=intake.destination.framing,
         )
+        self._taking = Taking(self._queue, self._lock, self._batcher)
         self._throttle = None if tuning.rate_limit is None else Throttle(tuning.rate_limit)
         self._breaker = Breaker()
         self.refill = Refill.of(intake, self._rung)  # None without a spool
@@ -108,8 +111,8 @@ class Lane:
         """
         with self._lock:
             held = sum(work.events() for work in tuple(self._in_hand) if work.first < target)
-            held += sum(len(batch) for batch in tuple(self._returned) if batch.first < target)
-            held += sum(len(batch) for batch in self.intake.writing if batch.first < target)
+            aside = (*self._returned, *self.intake.writing)
+            held += sum(len(batch) for batch in aside if batch.first < target)
             return held + self._queue.before(target)
 
     # --- in the loop: being opened and closed by the host -----------------------------------------
@@ -145,6 +148,7 @@ class Lane:
         self._spawn = spawn
         self._idle.clear()
         self._lingerer = None
+        self._taking.reset()
         self._started = 0
         if self.refill is not None:
             self.refill.start(spawn, self._settled)
@@ -192,11 +196,7 @@ class Lane:
             batch = self._returned.popleft()
             given_up += len(batch)
             self.intake.dropped(batch, DropReason.SHUTDOWN, *self.intake.trouble)
-        while self._queue:
-            batch = Batch([], [], self._queue.head)
-            with self._lock:
-                while self._queue and len(batch) < CHUNK:
-                    batch.add(*self._queue.pop())
+        for batch in self._taking.everything():
             given_up += len(batch)
             self.intake.dropped(batch, DropReason.SHUTDOWN, *self.intake.trouble)
         return given_up
@@ -212,6 +212,9 @@ class Lane:
             work = Narrowing(batch)
             self._in_hand[work] = None
             try:
+                while self._taking.unfinished is batch:
+                    await checkpoint()
+                    self._go_on(batch, self._clock())
                 await self._delivery.bring(work)
             except Exception as exc:  # noqa: BLE001 a destination is somebody's code; the worker lives
                 if work in self._in_hand:  # else its loop was closed and another one has the events
@@ -235,8 +238,7 @@ class Lane:
     async def _next_batch(self) -> Batch:
         while True:
             now = self._clock()
-            batch = self._take(now)
-            if batch is not None:
+            if (batch := self._take(now)) is not None:
                 return batch
             await self._doze(now)
 
@@ -248,24 +250,26 @@ class Lane:
         with self._lock:
             if self._due_in(now) > 0.0:
                 return None
-        batch = Batch([], [], self._queue.head)
-        room = self._batcher.max_bytes
-        while room >= 0:
-            with self._lock:
-                room = self._batcher.fill(self._queue, batch, room)
-        self._batcher.took(self._queue, now)
-        with self._lock:
-            more = len(self._queue) > 0
-            if not more and self._lingerer is None and self._somebody_is_free():
-                self.intake.ring_events = 1  # this one is busy: the next event wakes another
-        if more:
-            self._rung()
+        batch = self._taking.begin()
+        self._go_on(batch, now)
         return batch if len(batch) else None
 
-    def _somebody_is_free(self) -> bool:
-        return bool(self._idle) or self._started < self._tuning.workers
+    def _go_on(self, batch: Batch, now: float) -> None:
+        """
+        Fills a batch for one turn of the loop; when it is complete, the next worker's turn comes.
+        """
+        if not self._taking.go_on(batch, now):
+            return
+        with self._lock:
+            free = self._idle or self._started < self._tuning.workers
+            if not self._queue and self._lingerer is None and free:
+                self.intake.ring_events = 1  # this one is busy: the next event wakes another
+        if self._queue:
+            self._rung()
 
     def _due_in(self, now: float) -> float:
+        if self._taking.unfinished is not None:
+            return NEVER  # batches are filled one behind the other; the end of this one rings
         urgent = self._queue.head < self._urgent or self._deadline != NEVER
         urgent = urgent or (self.refill is not None and self.refill.held_up)
         return self._batcher.due_in(self._queue, now, urgent=urgent)

@@ -109,8 +109,12 @@ def test_what_is_plain_knows_no_clock_and_no_disk() -> None:
         ("sendoff._throttle", {"_lane", "_delivery", "_gate"}),
         ("sendoff._retry", {"_delivery"}),
         ("sendoff._window", {"_delivery", "_gate"}),
-        ("sendoff._queue", {"_batcher", "_intake", "_ledger", "_backlog", "_spooled"}),
-        ("sendoff._batcher", {"_narrow", "_lane", "_delivery", "_intake", "_spooled", "_refill"}),
+        ("sendoff._queue", {"_batcher", "_taking", "_intake", "_ledger", "_backlog", "_spooled"}),
+        (
+            "sendoff._batcher",
+            {"_narrow", "_taking", "_lane", "_delivery", "_intake", "_spooled", "_refill"},
+        ),
+        ("sendoff._taking", {"_lane"}),
     ],
 )
 def test_who_may_import_what(target: str, allowed: set[str]) -> None:
