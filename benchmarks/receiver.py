@@ -3,7 +3,8 @@ A lean HTTP server in a process of its own: as little work as a receiver can do,
 what is measured.
 
 A bare protocol on asyncio: it takes POSTs with a Content-Length, plain or over TLS, counts what
-arrives and answers 202 after a set time. It is no sink: it checks nothing and keeps no body.
+arrives and answers 202 after a set time. It is no sink: it checks nothing and keeps no body. It
+gives way to other processes, as a vendor takes no processor from its client.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import ssl
 import subprocess
 import sys
@@ -189,6 +191,7 @@ def main() -> None:
     parser.add_argument("--latency", type=float, default=0.0)
     parser.add_argument("--certificate")
     options = parser.parse_args()
+    os.nice(10)
     asyncio.run(_serve(options.latency, options.certificate))
 
 
