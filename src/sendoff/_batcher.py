@@ -107,6 +107,8 @@ class Batch:
             Whether there are more.
         """
         del self.bodies[-events:], self.ids[-events:]
+        if self.places is not None:
+            del self.places[-events:]
         return bool(self.bodies)
 
     def halves(self) -> tuple[Batch, Batch]:
