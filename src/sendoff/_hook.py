@@ -171,7 +171,7 @@ class DropHook(_Hook[tuple[DropReason, DroppedEvent]]):
             self._call(lambda: self._callback(str(reason), events))  # noqa: B023 called at once
 
 
-class OutcomeHook(_Hook[tuple[str, Fate, DropReason | None, Sequence[str]]]):
+class OutcomeHook(_Hook[Outcome]):
     """
     `on_outcome` and the fates that it has not seen yet.
 
@@ -203,7 +203,7 @@ class OutcomeHook(_Hook[tuple[str, Fate, DropReason | None, Sequence[str]]]):
             destination: The destination's name.
             fate: How the events ended.
             reason: Why they were given up, if they were.
-            ids: Their ids; not changed any more by whoever gives them.
+            ids: Their ids.
         """
         with self._lock:
             room = MAX_OUTCOME_IDS - self._size
@@ -211,12 +211,11 @@ class OutcomeHook(_Hook[tuple[str, Fate, DropReason | None, Sequence[str]]]):
                 self._miss(len(ids) - room)
                 ids = ids[:room]
             if ids:
-                self._keep((destination, fate, reason, ids), len(ids))
+                self._keep(Outcome(destination, fate, reason, tuple(ids)), len(ids))
         self._ring_once()
 
-    def _show(self, backlog: deque[tuple[str, Fate, DropReason | None, Sequence[str]]]) -> None:
-        for destination, fate, reason, ids in backlog:
-            outcome = Outcome(destination, fate, reason, tuple(ids))
+    def _show(self, backlog: deque[Outcome]) -> None:
+        for outcome in backlog:
             self._call(lambda: self._callback(outcome))  # noqa: B023 called at once
 
 

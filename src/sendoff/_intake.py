@@ -162,12 +162,10 @@ class Intake:
             return False
         if ring:
             self.call_loop(self._rung)
-        if evicted:
-            self._overflowed(evicted)
-        elif evicted is None:
-            self._overflowed(((body, event_id),))
-            return False
-        return True
+        if evicted == ():
+            return True
+        self._overflowed(((body, event_id),) if evicted is None else evicted)
+        return evicted is not None
 
     def _overflowed(self, lost: Evicted) -> None:
         self.log("overflow", "%s: the queue is full, events are dropped (%s)", self.queue.overflow)

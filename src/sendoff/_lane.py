@@ -15,12 +15,15 @@ from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, cast
 
 import anyio
+from anyio.lowlevel import checkpoint
 
-from sendoff._batcher import CHUNK, Batch, Batcher
+from sendoff._batcher import Batch, Batcher
 from sendoff._breaker import Breaker
 from sendoff._delivery import Delivery
 from sendoff._intake import Intake
 from sendoff._narrow import Narrowing
+from sendoff._sleepers import Sleepers
+from sendoff._taking import Taking
 from sendoff._throttle import Throttle
 from sendoff.events import DropReason
 from sendoff.observers import DestinationStats
@@ -59,12 +62,12 @@ class Lane:
             linger=tuning.flush_interval,
             framing=intake.destination.framing,
         )
+        self._taking = Taking(self._queue, self._lock, self._batcher)
         self._throttle = None if tuning.rate_limit is None else Throttle(tuning.rate_limit)
         self._breaker = Breaker()
+        self._sleepers = Sleepers(intake, self._batcher, self._due_in, tuning.workers)
+        self._rung = self._sleepers.ring
         self.refill = intake.refill(self._rung)  # None without a spool
-        self._started = 0  # workers; they are started as they are needed
-        self._idle: list[asyncio.Future[None]] = []  # with nothing to do; the last to sleep is last
-        self._lingerer: asyncio.Future[None] | None = None  # the one that watches a batch fill
         self._in_hand: dict[Narrowing, None] = {}
         self._returned: deque[Batch] = deque()  # taken, but cut off before a fate
         self._deadline = NEVER  # when the last flush ends
@@ -144,9 +147,8 @@ class Lane:
         Begins to work with what is queued and returned.
         """
         self._spawn = spawn
-        self._idle.clear()
-        self._lingerer = None
-        self._started = 0
+        self._sleepers.begin(lambda number: spawn(self._work, f"sendoff {self.name} {number}"))
+        self._taking.reset()
         if self.refill is not None:
             self.refill.start(spawn, self._settled)
         self._hurry()
@@ -174,6 +176,7 @@ class Lane:
         if self._spawn is not None:
             self._delivery.detach()
         self._spawn = None
+        self._sleepers.end()
         for work in tuple(self._in_hand):
             self._put_back(work)
         with self._lock:
@@ -195,11 +198,7 @@ class Lane:
             batch = self._returned.popleft()
             given_up += len(batch)
             self.intake.dropped(batch, DropReason.SHUTDOWN, *self.intake.trouble)
-        while self._queue:
-            batch = Batch([], [], self._queue.head)
-            with self._lock:
-                while self._queue and len(batch) < CHUNK:
-                    batch.add(*self._queue.pop())
+        for batch in self._taking.everything():
             given_up += len(batch)
             self.intake.dropped(batch, DropReason.SHUTDOWN, *self.intake.trouble)
         return given_up
@@ -215,11 +214,14 @@ class Lane:
             now = self._clock()
             batch = self._take(now)
             if batch is None:
-                await self._doze(now)
+                await self._sleepers.doze(now)
                 continue
             work = Narrowing(batch)
             self._in_hand[work] = None
             try:
+                while self._taking.unfinished is batch:
+                    await checkpoint()
+                    self._go_on(batch, self._clock())
                 await self._delivery.bring(work, task)
             except Exception as exc:  # noqa: BLE001 a destination is somebody's code; the worker lives
                 if work in self._in_hand:  # else its loop was closed and another one has the events
@@ -242,82 +244,43 @@ class Lane:
 
     def _take(self, now: float) -> Batch | None:
         if self._returned:
-            batch = self._returned.popleft()
+            returned = self._returned.popleft()
             self._rung()  # there may be more: the next worker
-            return batch
-        queue, batcher, room = self._queue, self._batcher, -1
+            return returned
+        batcher, batch = self._batcher, None
         with self._lock:
-            if batcher.max_events == 1 and queue.bodies:
-                batch = batcher.one(queue)  # is always due
+            if batcher.max_events == 1 and self._queue.bodies and self._taking.unfinished is None:
+                batch = batcher.one(self._queue)  # is always due
             elif self._due_in(now) > 0.0:
                 return None
-            else:
-                batch, room = Batch([], [], queue.head), batcher.max_bytes
-        while room >= 0:
-            with self._lock:
-                room = batcher.fill(queue, batch, room)
-            batcher.took(queue, now)
-        if queue.bodies or self._is_more():
+        if batch is None:
+            batch = self._taking.begin()
+            self._go_on(batch, now)
+        elif self._is_more():
             self._rung()
         return batch if batch.bodies else None
 
+    def _go_on(self, batch: Batch, now: float) -> None:
+        """
+        Fills a batch for one turn of the loop; when it is complete, the next worker's turn comes.
+        """
+        if self._taking.go_on(batch, now) and self._is_more():
+            self._rung()
+
     def _is_more(self) -> bool:
+        if self._queue.bodies:
+            return True
         with self._lock:
-            free = self._idle or self._started < self._tuning.workers
-            if not self._queue.bodies and self._lingerer is None and free:
+            if not self._queue.bodies and self._sleepers.is_free():
                 self.intake.ring_events = 1  # this one is busy: the next event wakes another
             return len(self._queue) > 0
 
     def _due_in(self, now: float) -> float:
+        if self._taking.unfinished is not None:
+            return NEVER  # batches are filled one behind the other; the end of this one rings
         urgent = self._queue.head < self._urgent or self._deadline != NEVER
         urgent = urgent or (self.refill is not None and self.refill.held_up)
         return self._batcher.due_in(self._queue, now, urgent=urgent)
-
-    async def _doze(self, now: float) -> None:
-        """
-        Sleeps until there may be something to do: as the one that watches a batch fill, or as one
-        of the idle.
-        """
-        future = self._loop.create_future()
-        with self._lock:
-            # Looked at again under the lock: a call in between would have found nobody to ring for.
-            wait = self._due_in(now)
-            if wait == 0.0:
-                return
-            watching = wait != NEVER and self._lingerer is None
-            if watching:
-                self._lingerer = future
-                self.intake.ring_bytes, self.intake.ring_events = self._batcher.full_at()
-            else:
-                self._idle.append(future)
-                if self._lingerer is None:
-                    self.intake.ring_events = 1
-        if not watching:
-            await future
-            return
-        timer = self._loop.call_later(wait, _wake, future)
-        try:
-            await future
-        finally:
-            timer.cancel()
-            self._lingerer = None
-
-    def _rung(self) -> None:
-        """
-        Wakes one worker: the one that watches, or the one that slept last and has the freshest
-        connection, or a new one.
-        """
-        if self._spawn is None:
-            return  # a call rang just before the end
-        if self._lingerer is not None:
-            _wake(self._lingerer)
-            return
-        while self._idle:
-            if _wake(self._idle.pop()):
-                return
-        if self._started < self._tuning.workers:
-            self._started += 1
-            self._spawn(self._work, f"sendoff {self.name} {self._started}")
 
     def _hurry(self) -> None:
         self._rung()
@@ -343,10 +306,3 @@ class Lane:
             self.refill.poke()
         if self._deadline != NEVER and self._queue.pending == 0:
             self._drained.set()
-
-
-def _wake(future: asyncio.Future[None]) -> bool:
-    if future.done():
-        return False
-    future.set_result(None)
-    return True

@@ -43,6 +43,7 @@ class EventQueue:
         self.queued_bytes = 0
         self.held_events = 0
         self.held_bytes = 0
+        self.taking = False  # a worker is in the middle of taking the oldest
         self.head = 0  # the sequence number of the oldest queued event
 
     def __len__(self) -> int:
@@ -111,6 +112,8 @@ class EventQueue:
         return evicted
 
     def _make_room(self, size: int) -> Evicted | None:
+        if self.taking:
+            return None  # this call interrupts the taking: a signal handler's
         held_by_workers = self.held_bytes - self.queued_bytes
         only_workers = self.held_events - len(self.bodies)
         if held_by_workers + size > self.max_bytes or only_workers >= self.max_events:
@@ -126,8 +129,10 @@ class EventQueue:
         """
         Hands the oldest event to a worker; it stays held until `release`.
         """
+        self.taking = True
         body = self.bodies.popleft()
         event_id = self.ids.popleft()
+        self.taking = False
         self.popped(1, len(body))
         return body, event_id
 

@@ -5,17 +5,31 @@ From the queue to a fate, on a virtual clock: batches, retries, narrowing, holds
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
+import threading
+import time
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sendoff import Dispatcher, Request, Response, Retry, TransportError
-from virtual import Vendors, datadog, dispatcher, events_of, fates, freshpaint, now, run
+from sendoff import Datadog, Dispatcher, Outcome, Request, Response, Retry, TransportError
+from virtual import (
+    Vendors,
+    VirtualLoop,
+    datadog,
+    dispatcher,
+    events_of,
+    fates,
+    freshpaint,
+    now,
+    run,
+)
 
 ONCE = Retry(attempts=1)
 
@@ -62,6 +76,141 @@ def test_a_full_batch_goes_at_once() -> None:
             assert [len(events_of(request)) for request in vendors.requests] == [10, 10, 5]
 
     run(main())
+
+
+def test_large_batches_are_filled_turn_by_turn_and_in_order() -> None:
+    """Each has events that came one behind the other, however many workers wait for theirs."""
+    vendors = Vendors()
+
+    async def main() -> None:
+        async with dispatcher(vendors, datadog(max_batch_events=5_000)) as d:
+            fill(d, 14_000)
+            flush = asyncio.create_task(d.flush())
+            turns = 0
+            while not flush.done():
+                turns += 1
+                assert sum(fates(d, "datadog").values()) == 14_000
+                await asyncio.sleep(0)
+            assert turns > 10
+            for request in vendors.requests:
+                got = [event["n"] for event in events_of(request)]
+                assert got == list(range(got[0], got[0] + len(got)))
+            assert sorted(numbers(vendors)) == list(range(14_000))
+            assert [len(events_of(request)) for request in vendors.requests] == [
+                5_000,
+                5_000,
+                4_000,
+            ]
+
+    run(main())
+
+
+@pytest.mark.parametrize("turns", [1, 2, 3, 4, 5, 6, 8, 12])
+def test_a_batch_cut_off_while_it_is_filled_is_not_lost(turns: int) -> None:
+    """Its loop ends in the middle; what was in a hand and what was not goes from the next one."""
+    vendors = Vendors()
+    d = dispatcher(vendors, datadog(flush_interval=0.0))
+
+    async def first() -> None:
+        await d.start()
+        fill(d, 9_000)
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        assert sum(fates(d, "datadog").values()) == 9_000
+
+    async def second() -> None:
+        async with d:
+            assert await d.flush()
+
+    loop = VirtualLoop()
+    loop.run_until_complete(first())
+    tasks = asyncio.all_tasks(loop)
+    loop.close()  # under its host, which never gets to flush
+    run(second())
+    for task in tasks:  # they can never end: keep the interpreter from complaining about it
+        task._log_destroy_pending = False  # type: ignore[attr-defined]
+        with contextlib.suppress(RuntimeError):
+            task.get_coro().close()  # type: ignore[union-attr]
+    assert fates(d, "datadog") == {"delivered": 9_000}
+    assert sorted(set(numbers(vendors))) == list(range(9_000))
+
+
+def test_a_close_while_a_batch_is_filled_stops_nothing_later() -> None:
+    """Its events are given up as all others, and after the next start batches go again."""
+    vendors = Vendors()
+
+    async def main() -> None:
+        d = dispatcher(vendors, datadog(flush_interval=0.0))
+        await d.start()
+        fill(d, 30_000)
+        for _ in range(3):
+            await asyncio.sleep(0)
+        await d.aclose(timeout=0)
+        given_up = fates(d, "datadog")["dropped"]["shutdown"]
+        assert (given_up, vendors.requests) == (30_000, [])
+        async with d:
+            fill(d, 1)
+            assert await d.flush(timeout=100.0)
+
+    run(main())
+    assert numbers(vendors) == [0]
+
+
+class Watched(Datadog):
+    """Notes in which thread each request is made, and of how many events."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(api_key="key", application_id="app", **options)
+        self.making = 0
+        self.made: list[tuple[bool, int]] = []
+
+    def request(self, bodies: Sequence[bytes]) -> Request:
+        self.making += 1
+        assert self.making == 1
+        request = super().request(bodies)
+        time.sleep(0.001)  # lets another thread begin, if there is one
+        self.making -= 1
+        self.made.append((threading.current_thread() is threading.main_thread(), len(bodies)))
+        return request
+
+
+def test_large_bodies_are_made_beside_the_loop_and_one_at_a_time() -> None:
+    """A thread puts them together; small ones, and events that go alone, stay where they are."""
+    destination = Watched(flush_interval=0.0)
+    vendors = Vendors()
+
+    async def main() -> None:
+        async with dispatcher(vendors, destination) as d:
+            for size, count in ((100, 2), (2_000_000, 1), (2_000, 7_000)):
+                fill(d, count, text="x" * size)
+                assert await d.flush()
+            assert fates(d, "datadog") == {"delivered": 7_003}
+
+    asyncio.run(main())
+    small, alone, *large = destination.made
+    assert (small, alone) == ((True, 2), (True, 1))
+    assert {is_main for is_main, events in large if events > 600} == {False}
+    assert sum(events for _, events in large) == 7_000
+
+
+def test_ids_of_a_large_batch_are_told_whole() -> None:
+    """A batch is let go of while `on_outcome` may still be busy with an earlier one."""
+    vendors = Vendors()
+    told: list[Outcome] = []
+    d = dispatcher(vendors, datadog(max_batch_events=4_000), on_outcome=told.append)
+    ids: list[str | None] = []
+
+    async def main() -> None:
+        async with d:
+            ids.extend(
+                d.track("x", user_id="u", properties={"n": n, "text": "x" * 60})
+                for n in range(10_000)
+            )
+            assert await d.flush()
+
+    asyncio.run(main())
+    assert [len(outcome.ids) for outcome in told] == [4_000, 4_000, 2_000]
+    assert sorted(one for outcome in told for one in outcome.ids) == sorted(ids)
 
 
 @pytest.mark.parametrize("framing", ["array", "ndjson"])

@@ -110,7 +110,10 @@ def test_what_is_plain_knows_no_clock_and_no_disk() -> None:
         ("sendoff.terminal", {"demo.live", "demo.screen", "replay.live", "replay.screen"}),
         ("sendoff._assembly", {"dispatcher"}),
         ("sendoff._lane", {"_host", "_hosts", "_lifecycle", "_refill", "_assembly"}),
-        ("sendoff._intake", {"_lane", "_delivery", "_spooled", "_assembly", "dispatcher"}),
+        (
+            "sendoff._intake",
+            {"_lane", "_delivery", "_sleepers", "_spooled", "_assembly", "dispatcher"},
+        ),
         ("sendoff._spooled", {"_refill", "_assembly"}),
         ("sendoff._refill", {"_intake", "_spooled", "_assembly"}),
         ("sendoff._backlog", {"_spooled", "_refill", "_assembly"}),
@@ -133,9 +136,23 @@ def test_what_is_plain_knows_no_clock_and_no_disk() -> None:
         ("sendoff._window", {"_delivery", "_gate"}),
         (
             "sendoff._queue",
-            {"_batcher", "_intake", "_ledger", "_backlog", "_spooled", "_assembly"},
+            {"_batcher", "_taking", "_intake", "_ledger", "_backlog", "_spooled", "_assembly"},
         ),
-        ("sendoff._batcher", {"_narrow", "_lane", "_delivery", "_intake", "_spooled", "_refill"}),
+        (
+            "sendoff._batcher",
+            {
+                "_narrow",
+                "_taking",
+                "_sleepers",
+                "_lane",
+                "_delivery",
+                "_intake",
+                "_spooled",
+                "_refill",
+            },
+        ),
+        ("sendoff._taking", {"_lane"}),
+        ("sendoff._sleepers", {"_lane"}),
     ],
 )
 def test_who_may_import_what(target: str, allowed: set[str]) -> None:

@@ -221,6 +221,30 @@ def test_after_everything_was_taken_the_next_event_lingers_in_full():
     assert batcher.due_in(queue, 60.0) == 1.0
 
 
+class Interrupted(deque):
+    """Ids of a queue in whose taking, again and again, a signal handler's call comes."""
+
+    def popleft(self):
+        self.results.append(self.queue.push(b"....", "signal"))
+        return super().popleft()
+
+
+def test_a_call_that_interrupts_the_taking_evicts_nothing():
+    """Of a full queue that drops the oldest, the new one goes: the oldest are half in a hand."""
+    queue = EventQueue(max_events=5, max_bytes=10**6, overflow="drop_oldest")
+    queue.ids = Interrupted()
+    queue.ids.queue, queue.ids.results = queue, []
+    for number in range(5):
+        queue.push(b"%d" % number, str(number))
+    batch = take(batcher_of(destination_of("array"), max_events=3), queue)
+    assert queue.ids.results == [None] * 3
+    assert (batch.bodies, batch.ids) == ([b"0", b"1", b"2"], ["0", "1", "2"])
+    assert (list(queue.bodies), list(queue.ids)) == ([b"3", b"4"], ["3", "4"])
+    assert (queue.held_events, queue.queued_bytes) == (5, 2)
+    queue.ids = deque(queue.ids)
+    assert queue.push(b"x", "later") == ((b"3", "3"),)
+
+
 # --- a batch --------------------------------------------------------------------------------------
 
 
@@ -234,6 +258,14 @@ def test_halves_are_the_whole(count):
     assert (left.bodies + right.bodies, left.ids + right.ids) == (batch.bodies, batch.ids)
     assert (left.size + right.size, abs(len(left) - len(right)) <= 1) == (batch.size, True)
     assert {(part.parent, part.first) for part in (left, right)} == {(batch, 7)}
+
+
+def test_a_batch_is_let_go_of_in_slices():
+    """From its end, until nothing is left: to free all of a large one at once takes too long."""
+    batch = Batch(sized([9] * 5), list("abcde"), 7)
+    left = [(batch.let_go(2), batch.ids[:]) for _ in range(3)]
+    assert left == [(True, ["a", "b", "c"]), (True, ["a"]), (False, [])]
+    assert batch.bodies == []
 
 
 def test_singles_are_the_whole():

@@ -3,12 +3,12 @@ What a destination is: events → bodies → request, answer → verdict.
 
 A destination is immutable but for what it remembers of credentials, and its methods are plain: no
 await, clock, randomness or I/O (a credential's callable may look where it likes, at once). `encode`
-runs in the caller's thread, at the call; everything else runs in the loop. Beyond the protocol, a
-destination may have ``authorized(request) -> Request``, which is asked before every attempt for the
-request with the credentials of the moment, and must return at once; and, for speed, ``assemble``
-with ``taken``, as `HttpDestination` describes them. To write a third one,
-subclass `HttpDestination` and give it an `encode`, or satisfy the protocol `Destination` with a
-class of your own.
+runs in the caller's thread, at the call; `request` for a large batch runs in a worker thread, one
+at a time; everything else runs in the loop. Beyond the protocol, a destination may have
+``authorized(request) -> Request``, which is asked before every attempt for the request with the
+credentials of the moment, and must return at once; and, for speed, ``assemble`` with ``taken``, as
+`HttpDestination` describes them. To write a third one, subclass `HttpDestination` and give it an
+`encode`, or satisfy the protocol `Destination` with a class of your own.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ class Destination(Protocol):
 
     def request(self, bodies: Sequence[bytes]) -> Request:
         """
-        One request for one or more encoded events.
+        One request for one or more encoded events; for a large batch, in a worker thread.
         """
 
     def verdict(self, response: Response, now: float) -> Verdict:

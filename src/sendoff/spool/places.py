@@ -7,6 +7,7 @@ Plain: no I/O.
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
 
 __all__ = ["FULL", "IN_MEMORY", "NUMBER", "PLACE_BITS", "Fates", "runs_of"]
@@ -31,17 +32,23 @@ def runs_of(places: Iterable[int]) -> Fates:
     The runs that some places make.
 
     Args:
-        places: As `LaneSpool.append` gave them, in any order; those below 0 are passed over.
+        places: As `LaneSpool.append` gave them, in any order, none twice; those below 0
+            are passed over.
     """
+    ordered = sorted(places)
     found: Fates = {}
-    first = last = -2
-    for place in sorted(places):
-        if place == last + 1 and place >= 0 and first >= 0:
-            last = place
-            continue
-        if first >= 0:
-            found.setdefault(first >> PLACE_BITS, []).append((first & NUMBER, last & NUMBER))
-        first = last = place
-    if first >= 0:
-        found.setdefault(first >> PLACE_BITS, []).append((first & NUMBER, last & NUMBER))
+    at = bisect_left(ordered, 0)
+    while at < len(ordered):
+        first = ordered[at]
+        end = at + 1
+        if end < len(ordered) and ordered[end] == first + 1:
+            # Mostly all of a large batch is one run, and no place comes twice: as far as places
+            # grow no faster than their index.
+            end = bisect_right(
+                range(len(ordered)), first - at, lo=end, key=lambda index: ordered[index] - index
+            )
+        found.setdefault(first >> PLACE_BITS, []).append(
+            (first & NUMBER, ordered[end - 1] & NUMBER)
+        )
+        at = end
     return found
