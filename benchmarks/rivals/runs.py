@@ -33,8 +33,8 @@ SENDERS = (OURS, "sendoff_freshpaint")
 REPEATS = 5
 ONCE = ("exit", "fork")
 """Ways that show what happens and not how much."""
-UNFLUSHED = 1_000
-"""Events given by a program that does not flush, and by a child."""
+UNFLUSHED = 1_030
+"""Events given by a program that does not flush, and by a child; no multiple of any batch."""
 LEAST_ADVANTAGE = 15.0
 """How many times less our batches are to cost than the best peer, in the same run."""
 SECONDS = 180
