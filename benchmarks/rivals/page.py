@@ -64,6 +64,8 @@ def block(result: dict[str, Any]) -> str:
         spread = f"{low:.1f} to {high:.1f}; {one['detail']}"
         said = f"Our batches cost {one['value']:.1f} times less than the best peer of each repeat"
         lines += [f"{said} ({spread}); the goal is {one['goal']:g}."]
+    if "note" in result:
+        lines += ["", f"Not in the same run: {result['note']}."]
     lines += ["", "Versions: " + _versions(result["versions"]) + "."]
     return "\n".join(lines) + "\n"
 
