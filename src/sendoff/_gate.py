@@ -22,6 +22,14 @@ CLOSED = BreakerState.CLOSED
 """Looked up once: an enum's member costs as much as a call."""
 
 
+TICK = 0.002
+"""
+Seconds that the timer waits at least: then several may go at once. uvloop's timers count whole
+milliseconds, and one of less than half fires in the next turn: the loop spun between any two
+permits, which doubled the price of a request.
+"""
+
+
 class Gate:
     """
     One lane's gate in one loop.
@@ -180,7 +188,7 @@ class Gate:
         Has the timer fire when the wait that `_try` found is over.
         """
         if self._wait != math.inf and self._timer is None:
-            self._timer = self._loop.call_later(self._wait, self._fired)
+            self._timer = self._loop.call_later(max(self._wait, TICK), self._fired)
 
     def _fired(self) -> None:
         self._timer = None
