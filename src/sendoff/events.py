@@ -204,6 +204,28 @@ class Response:
     body: bytes = field(default=b"", repr=False)
 
 
+class _Answer:
+    """
+    A `Response` in the making, which can be written to.
+    """
+
+    __slots__ = Response.__slots__
+
+    def __init__(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
+        self.status = status
+        self.headers = headers
+        self.body = body
+
+
+def response_of(status: int, headers: Mapping[str, str], body: bytes) -> Response:
+    """
+    A `Response`, made as `request_of` makes requests.
+    """
+    made: Any = _Answer(status, headers, body)
+    made.__class__ = Response
+    return made  # type: ignore[no-any-return]
+
+
 class Action(Enum):
     """
     What a lane does after an attempt.

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
-from sendoff.events import Response
+from sendoff.events import Response, response_of
 from sendoff.transports.failures import named
 from sendoff.transports.headers import Headers
 from sendoff.transports.limits import ANSWER_BYTES
@@ -280,7 +280,7 @@ class Connection(asyncio.BufferedProtocol):
         if self._more:
             body = b"".join((body, *self._more))
             self._more.clear()
-        return Response(self._status, self._headers, body[:ANSWER_BYTES])
+        return response_of(self._status, self._headers, body[:ANSWER_BYTES])
 
     def _end(self, error: BaseException | None) -> None:
         if self.answer is None:
