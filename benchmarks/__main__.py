@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import importlib.metadata
-import importlib.util
 import json
 import os
 import platform
@@ -184,12 +183,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     all_found: list[Found] = []
     failed: list[str] = []
     for name in options.names or NAMES:
-        if importlib.util.find_spec(f"benchmarks.{name}") is None:
-            print(f"== {name}\nnot there yet", file=out, flush=True)
-            continue
         timeout = options.timeout or (QUICK_TIMEOUT if options.quick else TIMEOUT)
         found = run_alone(name, quick=options.quick, timeout=timeout)
         marks = judged(found, quick=options.quick, baseline=baseline)
+        if options.quick and (found.failure or any(one.fails for one in marks)):
+            # A short run has few repeats: what it says must hold twice.
+            print(report(found, marks), "once more", sep="\n", end="\n\n", file=out, flush=True)
+            found = run_alone(name, quick=True, timeout=timeout)
+            marks = judged(found, quick=True, baseline=baseline)
         print(report(found, marks), end="\n\n", file=out, flush=True)
         all_found.append(found)
         failed += [one.figure.name for one in marks if one.fails]
