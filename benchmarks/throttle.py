@@ -5,7 +5,8 @@ The throttle: what a permit costs, and what its promise is worth at the receiver
   the same in units of one `orjson.dumps` of the event.
 * `throttle.fullest.N`: the most requests that arrived within any sliding second, at a limit of N.
 * `throttle.used.N`: the share of the limit that was used while there was something to send. Both by
-  the arrival times that a sink in a process of its own has noted.
+  the arrival times that a lean server in a process of its own has noted: one that is busy itself
+  would measure its own turns.
 """
 
 from __future__ import annotations
@@ -17,9 +18,9 @@ import time
 
 from benchmarks.harness import Figure, in_turns, ratios, table
 from benchmarks.lane import dumps
+from benchmarks.server import Server, fullest
 from benchmarks.window import budget_used, send
 from sendoff._throttle import Throttle
-from sendoff.sink import SinkProcess
 
 LIMITS = (1_000, 3_000, 5_000)
 SECONDS = 5
@@ -69,22 +70,23 @@ def at_the_receiver(limit: int, seconds: int, repeats: int) -> list[Figure]:
     """
     What arrives when there is always more to send than the limit allows.
     """
-    fullest, used = [], []
+    most: list[int] = []
+    used: list[float] = []
     for _ in range(repeats):
-        with SinkProcess() as sink:
-            delivered, took = asyncio.run(send(sink, limit, limit * seconds))
-            seen, times = sink.stats().freshpaint, sink.arrivals("freshpaint")
-        assert delivered == seen.unique == limit * seconds
-        fullest.append(seen.fullest_second)
-        used.append(budget_used(times, limit, NO_OUTAGE))
-    detail = f"{repeats} times {seen.requests:,} requests in {took:.1f} s"
+        with Server(latency=0.01) as server:
+            delivered, took = asyncio.run(send(server.url, limit, limit * seconds))
+            times = server.seen()
+        assert delivered == len(times) == limit * seconds
+        most.append(fullest(times))
+        used.append(budget_used(list(times), limit, NO_OUTAGE))
+    detail = f"{repeats} times {limit * seconds:,} requests in {took:.1f} s"
     return [
         Figure(
             f"throttle.fullest.{limit}",
-            max(fullest),
+            max(most),
             unit="requests in a second",
             goal=limit,
-            samples=tuple(fullest),
+            samples=tuple(most),
             detail=detail,
         ),
         Figure.median(

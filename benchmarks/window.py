@@ -32,11 +32,11 @@ OUTAGE_AT = 1.6
 LEAST_USED = 0.97
 
 
-async def send(sink: SinkProcess, limit: int, events: int) -> tuple[int, float]:
+async def send(endpoint: str, limit: int, events: int) -> tuple[int, float]:
     """
-    Sends events to the sink as Freshpaint's; the number delivered and the seconds it took.
+    Sends events as Freshpaint's; the number delivered and the seconds it took.
     """
-    destination = Freshpaint(token="t", endpoint=sink.freshpaint_endpoint, rate_limit=limit)
+    destination = Freshpaint(token="t", endpoint=endpoint, rate_limit=limit)
     async with Dispatcher(destination, max_queue_events=events) as dispatcher:
         begun = time.perf_counter()
         for number in range(events):
@@ -65,7 +65,7 @@ def measure(name: str, limit: int, events: int) -> dict[str, object]:
     with SinkProcess() as sink:
         sink.faults(*(line.format(at=OUTAGE_AT) for line in CASES[name]))
         installed = time.monotonic()
-        delivered, took = asyncio.run(send(sink, limit, events))
+        delivered, took = asyncio.run(send(sink.freshpaint_endpoint, limit, events))
         seen, times = sink.stats().freshpaint, sink.arrivals("freshpaint")
     outage = (installed + OUTAGE_AT, installed + OUTAGE_AT + 0.7) if "outage" in name else (1e18, 0)
     back = [moment for moment in times if moment > outage[1]] if "outage" in name else []
