@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import struct
+import threading
 from typing import Any
 
 import aiohttp
@@ -184,5 +186,39 @@ def test_the_end_leaves_nothing_behind() -> None:
                 silent.seen.clear()
             with pytest.raises(TransportError, match="connect"):
                 await send(transport, there.url())
+
+    asyncio.run(main())
+
+
+def test_an_answer_in_front_of_a_reset_is_read_though_a_write_fails_first() -> None:
+    """Otherwise a body that is too large would be sent again as it is, and not in halves."""
+    answered = threading.Event()
+
+    def refuse(listener: socket.socket) -> None:
+        peer, _ = listener.accept()
+        with peer:
+            peer.recv(1_000)
+            peer.sendall(b"HTTP/1.1 413 Too Large\r\nContent-Length: 2\r\n\r\nno")
+            peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        answered.set()
+
+    async def main() -> None:
+        transport = HttpTransport()
+        await transport.open()
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            server = threading.Thread(target=refuse, args=(listener,))
+            server.start()
+            request = Request(
+                f"http://127.0.0.1:{listener.getsockname()[1]}/", HEADERS, b"x" * 2**21
+            )
+
+            def sent() -> None:
+                # The loop stands still until the reset is there: its first notice is a write.
+                answered.wait(10)
+
+            response = await transport.send(request, sent)
+            server.join()
+        assert (response.status, response.body) == (413, b"no")
+        await transport.aclose()
 
     asyncio.run(main())

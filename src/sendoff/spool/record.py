@@ -129,8 +129,9 @@ def frame(number: int, event_id: str, body: bytes) -> bytes:
         body: The encoded event.
     """
     text = event_id.encode("utf-8", "surrogatepass")
-    check = crc32(body, crc32(text, crc32(_NUMBERS.pack(number, len(text), len(body)))))
-    return _RECORD.pack(RECORD_MARK, number, len(text), len(body), check) + text + body
+    numbers = _NUMBERS.pack(number, len(text), len(body))
+    check = crc32(body, crc32(text, crc32(numbers))).to_bytes(4, "big")
+    return b"".join((RECORD_MARK, numbers, check, text, body))  # one copy of the body
 
 
 def parse(data: bytes, start: int = 0, *, final: bool, lost: bool = False) -> Parsed:

@@ -11,6 +11,7 @@ server keeps it open. What is kept of an answer is bounded, whatever the server 
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple, cast
 
@@ -214,6 +215,8 @@ class Connection(asyncio.BufferedProtocol):
         """
         It is over, whoever ended it.
         """
+        if exc is not None and self.answer is not None and self._status is None:
+            self._read_what_came()
         self._end(exc)
         self.is_over = True
         self.error = exc
@@ -233,6 +236,21 @@ class Connection(asyncio.BufferedProtocol):
         """
         self._is_paused = False
         self._wake()
+
+    def _read_what_came(self) -> None:
+        """
+        Reads once more after a write has failed: in front of the reset may lie the answer, such as
+        a 413 from a server that did not want to read all of it.
+        """
+        # Of asyncio's own transports, whose socket is still open here; and not through TLS.
+        if not type(self.transport).__module__.startswith("asyncio.selector"):
+            return
+        try:
+            came = os.readv(self.transport.get_extra_info("socket").fileno(), [self._buffer])
+        except OSError:
+            return
+        if came > 0:
+            self.buffer_updated(came)
 
     # --- called by the parser ---------------------------------------------------------------------
 
