@@ -28,6 +28,7 @@ from benchmarks.judgement import NOISE, Baseline, Judged, judge_all, renewed
 
 NAMES = (
     "enqueue",
+    "parts",
     "spooled",
     "lane",
     "throttle",
