@@ -2,6 +2,7 @@
 Where the time of a call goes: its parts, one by one, each in terms of one `orjson.dumps` of the
 Datadog body with the result dropped.
 
+``parts.spool.*`` are those of what a spool adds, in terms of one bare `os.write` of the body.
 ``parts.sum`` is what remains if they are added up; the rest of `enqueue.datadog` is what stands
 between them, and that what is queued takes memory that no cache has yet.
 """
@@ -9,7 +10,9 @@ between them, and that what is queued takes memory that no cache has yet.
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
+import tempfile
 import threading
 import time
 import timeit
@@ -28,8 +31,10 @@ from benchmarks.load import (
     dispatcher,
     freshpaint,
 )
+from sendoff import Spool
 from sendoff._encode import fragments_of
 from sendoff._ids import ids
+from sendoff.spool.record import frame
 
 CALLS, QUICK_CALLS = 20_000, 4_000
 
@@ -114,6 +119,41 @@ def parts() -> dict[str, tuple[Part, str]]:
     return {name: (timed(statement), what) for name, (statement, what) in listed.items()}
 
 
+def spool_parts(folder: str) -> dict[str, tuple[Part, str]]:
+    """
+    The same of what a spool adds, on a folder; the first is what the others are measured against.
+    """
+    target = dispatcher(datadog(), spool=Spool(f"{folder}/spool", segment_bytes=2**28))
+    target.track(EVENT, **KEYWORDS)
+    intake = target._intakes[0]
+    spool, queue, event_id = intake.spool, intake.queue, ids.next()
+    body = orjson.dumps(datadog_body())
+    now = time.monotonic()
+    names = {
+        **globals(),
+        **locals(),
+        "file": os.open(f"{folder}/bare", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600),
+        "push": queue.push_placed,
+        "frame": frame,
+    }
+
+    def timed(statement: str) -> Part:
+        timer = timeit.Timer(statement, globals=names)
+
+        def run(calls: int) -> float:
+            return timer.timeit(calls)
+
+        return run
+
+    listed = {
+        "write": ("os.write(file, body)", "a bare write of the body"),
+        "frame": ("frame(1, event_id, body)", "the record: number, id, check sum, body"),
+        "append": ("spool.append(body, event_id, now)", "record, bounds, one write, counts"),
+        "push": ("push(body, event_id, 1, 1)", "to the queue, with its place on disk"),
+    }
+    return {name: (timed(statement), what) for name, (statement, what) in listed.items()}
+
+
 def measure(*, quick: bool) -> list[Figure]:
     """
     All parts, in turns with `orjson.dumps`.
@@ -132,6 +172,19 @@ def measure(*, quick: bool) -> list[Figure]:
     figures = [
         Figure.median(f"parts.{name}", ratios(values, name, "dumps"), against=what)
         for name, (_, what) in found.items()
+    ]
+    with tempfile.TemporaryDirectory() as folder:
+        spooled = spool_parts(folder)
+        on_disk = in_turns(
+            {name: (lambda part=part: part(calls // 10)) for name, (part, _) in spooled.items()},
+            5 if quick else 15,
+        )
+    figures += [
+        Figure.median(
+            f"parts.spool.{name}", ratios(on_disk, name, "write"), against=f"a bare write; {what}"
+        )
+        for name, (_, what) in spooled.items()
+        if name != "write"
     ]
     one = ("call", "id", "time", "loop", "fragments", "datadog", "accept")
     each = [ratios(values, name, "dumps") for name in one]
