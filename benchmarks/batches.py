@@ -18,11 +18,10 @@ seconds of the loop's thread, which other processes on the machine do not length
 
 from __future__ import annotations
 
-import argparse
 import asyncio
-import json
 import ssl
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -33,7 +32,7 @@ from typing import Any
 import orjson
 
 from benchmarks import load
-from benchmarks.harness import Figure, in_turns, ratios, table
+from benchmarks.harness import Figure, command, in_turns, ratios
 from benchmarks.receiver import Receiver, certificate
 from sendoff import Dispatcher
 
@@ -288,17 +287,12 @@ def measure(*, quick: bool) -> list[Figure]:
     return figures
 
 
-def main() -> None:
+def main() -> int:
     """
     Measures and prints.
     """
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[1])
-    parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--json", action="store_true")
-    options = parser.parse_args()
-    figures = measure(quick=options.quick)
-    print(json.dumps([one.as_json() for one in figures]) if options.json else table(figures))
+    return command(measure, __doc__)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -10,16 +10,16 @@ millisecond and notes by how much it is late. With and without take turns in one
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import json
 import statistics
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from benchmarks import load
-from benchmarks.harness import Figure, table
+from benchmarks.harness import Figure, command
 from benchmarks.receiver import Receiver
 from sendoff import Dispatcher
 
@@ -148,17 +148,12 @@ def measure(*, quick: bool) -> list[Figure]:
     ]
 
 
-def main() -> None:
+def main() -> int:
     """
     Measures and prints.
     """
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[1])
-    parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--json", action="store_true")
-    options = parser.parse_args()
-    figures = measure(quick=options.quick)
-    print(json.dumps([one.as_json() for one in figures]) if options.json else table(figures))
+    return command(measure, __doc__)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

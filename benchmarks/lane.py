@@ -15,9 +15,8 @@ in the same turn.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
-import json
+import sys
 import time
 from collections import deque
 from collections.abc import Callable
@@ -26,7 +25,7 @@ from statistics import median
 import orjson
 
 from benchmarks import load
-from benchmarks.harness import Figure, in_turns, ratios, table
+from benchmarks.harness import Figure, command, in_turns, ratios
 from sendoff import Request, Response
 
 ANSWER = Response(202, {"content-type": "application/json"}, b"{}")
@@ -232,17 +231,12 @@ def measure(*, quick: bool) -> list[Figure]:
     return found
 
 
-def main() -> None:
+def main() -> int:
     """
     Prints the figures.
     """
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[1])
-    parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--json", action="store_true")
-    options = parser.parse_args()
-    figures = measure(quick=options.quick)
-    print(json.dumps([one.as_json() for one in figures]) if options.json else table(figures))
+    return command(measure, __doc__)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

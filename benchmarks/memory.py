@@ -8,12 +8,11 @@ same event are longer by 31, so there it has two properties less, but for the fi
 
 from __future__ import annotations
 
-import argparse
 import json
 import subprocess
 import sys
 
-from benchmarks.harness import Figure, table
+from benchmarks.harness import Figure, command
 
 __all__ = ["measure"]
 
@@ -99,17 +98,12 @@ def measure(*, quick: bool) -> list[Figure]:
     return figures
 
 
-def main() -> None:
+def main() -> int:
     """
     Measures and prints.
     """
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[1])
-    parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--json", action="store_true")
-    options = parser.parse_args()
-    figures = measure(quick=options.quick)
-    print(json.dumps([one.as_json() for one in figures]) if options.json else table(figures))
+    return command(measure, __doc__)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

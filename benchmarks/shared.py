@@ -13,17 +13,16 @@ a full collection looks at every event in the queue, though an event is nothing 
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import gc
-import json
 import random
 import statistics
+import sys
 import time
 from collections.abc import Mapping, Sequence
 
 from benchmarks import load
-from benchmarks.harness import Figure, table
+from benchmarks.harness import Figure, command
 from sendoff import MemoryTransport, Request, Response
 
 __all__ = ["measure"]
@@ -172,17 +171,12 @@ def measure(*, quick: bool) -> list[Figure]:
     return figures
 
 
-def main() -> None:
+def main() -> int:
     """
     Measures and prints.
     """
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[1])
-    parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--json", action="store_true")
-    options = parser.parse_args()
-    figures = measure(quick=options.quick)
-    print(json.dumps([one.as_json() for one in figures]) if options.json else table(figures))
+    return command(measure, __doc__)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

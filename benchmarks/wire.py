@@ -33,6 +33,7 @@ from benchmarks.bare import Bare
 from benchmarks.harness import Figure, in_turns, ratios, table
 from benchmarks.load import EVENT, KEYWORDS, PROPERTIES, dispatcher, freshpaint
 from benchmarks.server import Server, fullest
+from sendoff._throttle import GUARD, WINDOW
 from sendoff.events import Request
 from sendoff.transports.http import HttpTransport
 
@@ -123,13 +124,13 @@ async def paced(count: int, make: Make, one: One) -> float:
         nonlocal free_at, left
         while bodies:
             async with turn:
-                wait = max(ring[0] + 1.024, free_at) - loop.time()
+                wait = max(ring[0] + WINDOW + GUARD, free_at) - loop.time()
                 if wait > 0:
                     await asyncio.sleep(wait)
                 now = loop.time()
                 ring.append(now)
                 # A millisecond's worth may go at once: timers are no finer.
-                free_at = max(free_at + gap * 1.024, now - 0.002)
+                free_at = max(free_at + gap * (WINDOW + GUARD), now - 0.002)
             if not bodies:
                 return
             await one(own, bodies.popleft())

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import signal
+from collections import deque
 from collections.abc import Callable
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sendoff._batcher import Batcher
 from sendoff._queue import EventQueue
+from sendoff.events import Framing
 
 QUICK = settings(derandomize=True, deadline=None, max_examples=200)
 
@@ -196,3 +199,39 @@ def test_a_call_from_a_signal_handler_mixes_nothing_up() -> None:
     assert pairs == {(b"call", "call"), (b"signal", "signal")}
     assert queue.held_events == len(queue.bodies)
     assert queue.held_bytes == queue.queued_bytes == sum(map(len, queue.bodies))
+
+
+class Interrupted(deque):
+    """Calls something in the middle of taking its first item out, as a signal's handler may."""
+
+    call = None
+
+    def popleft(self):
+        item = super().popleft()
+        call, self.call = self.call, None
+        if call is not None:
+            call()
+        return item
+
+
+ONE_BY_ONE = Batcher(max_bytes=1_000, max_events=1, linger=0.0, framing=Framing())
+
+
+def one(queue):
+    """A batch of one, as `pop` gives its event."""
+    batch = ONE_BY_ONE.one(queue)
+    return batch.bodies[0], batch.ids[0]
+
+
+@pytest.mark.parametrize("take", [EventQueue.pop, one])
+def test_a_call_that_interrupts_a_taking_evicts_nothing_of_it(take):
+    """Else the body of one event would leave with the id of the next."""
+    queue = queue_of([1, 2], max_events=2, overflow="drop_oldest")
+    refused = []
+    queue.bodies = Interrupted(queue.bodies)
+    queue.bodies.call = lambda: refused.append(queue.push(bytes(9), "9"))
+    assert take(queue) == (bytes(1), "0")
+    assert refused == [None]
+    assert list(zip(queue.bodies, queue.ids, strict=True)) == [(bytes(2), "1")]
+    queue.release(1, 1)
+    assert queue.push(bytes(3), "2") == ()

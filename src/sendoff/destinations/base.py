@@ -6,8 +6,10 @@ await, clock, randomness or I/O (a credential's callable may look where it likes
 runs in the caller's thread, at the call; `request` for a large batch runs in a worker thread, one
 at a time; everything else runs in the loop. Beyond the protocol, a destination may have
 ``authorized(request) -> Request``, which is asked before every attempt for the request with the
-credentials of the moment, and must return at once; and, for speed, ``assemble`` with ``taken``, as
-`HttpDestination` describes them. To write a third one, subclass `HttpDestination` and give it an
+credentials of the moment, and must return at once; and, for speed, ``assemble(fragments, time,
+event_id) -> bytes | None``, which puts together what `encode` would give from the event's
+`Fragments` (None leaves it to `encode`), with ``taken``, the names that no property may have for
+that. To write a third one, subclass `HttpDestination` and give it an
 `encode`, or satisfy the protocol `Destination` with a class of your own.
 """
 
