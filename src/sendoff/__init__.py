@@ -5,6 +5,7 @@ for.
 
 from __future__ import annotations
 
+from sendoff.context import Binding, bind
 from sendoff.dead_letters import DeadLetters, Letter, read_letters
 from sendoff.destinations.base import Destination, HttpDestination
 from sendoff.destinations.datadog import Datadog
@@ -30,6 +31,7 @@ from sendoff.transports.memory import MemoryTransport
 
 __all__ = [
     "Action",
+    "Binding",
     "Datadog",
     "DeadLetters",
     "Destination",
@@ -58,5 +60,6 @@ __all__ = [
     "TransportError",
     "Tuning",
     "Verdict",
+    "bind",
     "read_letters",
 ]

@@ -28,6 +28,7 @@ from sendoff._hook import OnDrop, OnOutcome
 from sendoff._hosts import running_loop
 from sendoff._ids import ids, new_id
 from sendoff._log import type_name
+from sendoff.context import BOUND
 from sendoff.dead_letters import DeadLetters
 from sendoff.destinations.base import Destination
 from sendoff.destinations.checks import insert_id_of
@@ -190,7 +191,8 @@ class Dispatcher:
         to: str | Iterable[str] | None = None,
     ) -> str | None:
         """
-        Gives an event to every destination, and goes on. Never awaits, blocks or raises.
+        Gives an event to every destination, and goes on. Never awaits, blocks or raises. What
+        `bind` has bound in this context is added where the call says nothing.
 
         What your own objects raise costs the field or the event, counted. Only what is no
         `Exception`, such as `KeyboardInterrupt`, passes through; no fate is counted then where it
@@ -216,6 +218,14 @@ class Dispatcher:
             The event's id, or None if no destination took it; the reason is in `stats` and, once a
             minute, in the log.
         """
+        bound = BOUND.get()
+        if bound is not None:
+            user_id = bound.user_id if user_id is None else user_id
+            account_id = bound.account_id if account_id is None else account_id
+            session_id = bound.session_id if session_id is None else session_id
+            device_id = bound.device_id if device_id is None else device_id
+            ip = bound.ip if ip is None else ip
+            properties = bound.with_own(properties)
         event_id = ids.next() if insert_id is None else self._own_id(insert_id, to)
         if event_id is None:
             return None
@@ -296,6 +306,9 @@ class Dispatcher:
         Returns:
             The event's id, or None if no destination took it.
         """
+        bound = BOUND.get()
+        if bound is not None and device_id is None:
+            device_id = bound.device_id
         return self._submit(
             Event(
                 None,

@@ -1,0 +1,82 @@
+"""
+What the integrations have in common: where the dispatcher is kept, and what a request binds.
+
+Always holds: a request is served whatever the app's own `context` function does.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any, Final, Generic, TypeVar
+
+from sendoff.context import Binding, bind
+
+__all__ = ["KEY", "NO_DISPATCHER", "Context", "Requests"]
+
+KEY: Final = "sendoff.dispatcher"
+"""
+The key under which an app's state, a WSGI environ or an ASGI scope holds the dispatcher.
+"""
+
+NO_DISPATCHER: Final = "no dispatcher here; was `install(app, dispatcher)` called?"
+"""
+What `dispatcher_of` says, as a `LookupError`.
+"""
+
+RequestT = TypeVar("RequestT")
+
+Context = Callable[[RequestT], Mapping[str, Any] | None]
+"""
+The app's own word on a request: keywords of `sendoff.bind`, or None for nothing.
+"""
+
+_logger = logging.getLogger("sendoff")
+
+
+class Requests(Generic[RequestT]):
+    """
+    Binds for each request what is known of it.
+
+    Args:
+        context: The app's own function, or None. It runs once for each request, before the
+            handler; one that raises or returns what `bind` does not know binds nothing, and says so
+            in the log once.
+        client_address: Whether the client's address is bound, too. An address is personal data:
+            off unless asked for.
+    """
+
+    def __init__(self, context: Context[RequestT] | None, *, client_address: bool) -> None:
+        self._context = context
+        self._client_address = client_address
+        # All mutable state.
+        self._told = False
+
+    @property
+    def binds(self) -> bool:
+        """
+        Whether there is anything to do for a request.
+        """
+        return self._context is not None or self._client_address
+
+    def bind(self, request: RequestT, address: str | None = None) -> Binding:
+        """
+        Binds, and returns the binding, to be undone at the end of the request. Never raises.
+
+        Args:
+            request: What the app's function is given.
+            address: The client's address as the framework has it; bound only if asked for.
+        """
+        ip = address if self._client_address else None
+        if self._context is None:
+            return bind(ip=ip)
+        try:
+            fields = self._context(request)
+            return bind(**{"ip": ip, **(fields or {})})
+        except Exception as exc:  # noqa: BLE001 the app's own code, and a request waits
+            if not self._told:
+                self._told = True
+                _logger.warning(
+                    "the context of requests is not bound: %s (told once)", type(exc).__name__
+                )
+            return bind(ip=ip)
