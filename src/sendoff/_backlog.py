@@ -12,37 +12,17 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from sendoff._queue import EventQueue, Evicted
+from sendoff._queue import EventQueue, Evicted, Taken
 from sendoff.options import Overflow
 from sendoff.spool.places import IN_MEMORY, NUMBER, PLACE_BITS
 from sendoff.spool.record import Record
-from sendoff.spool.runs import Runs
+from sendoff.spool.runs import Runs, Stretch
 
 __all__ = ["SpooledQueue", "Stretch"]
 
 
 RECORD_BYTES = 64
 """Bytes of a record beside the body, about."""
-
-
-class Stretch:
-    """
-    Events of one segment that are on disk alone.
-
-    Args:
-        key: The segment's.
-        runs: Their numbers.
-        at: Where in the file to look for the first of them.
-        size: Bytes of their bodies.
-    """
-
-    __slots__ = ("at", "key", "runs", "size")
-
-    def __init__(self, key: int, runs: Runs, at: int, size: int) -> None:
-        self.key = key
-        self.runs = runs
-        self.at = at
-        self.size = size
 
 
 class _Waiting(NamedTuple):
@@ -65,9 +45,11 @@ class SpooledQueue(EventQueue):
     """
 
     def __init__(self, *, max_events: int, max_bytes: int, overflow: Overflow) -> None:
-        super().__init__(max_events=max_events, max_bytes=max_bytes, overflow=overflow)
-        # All further mutable state.
-        self.places: deque[int] = deque()  # beside bodies and ids; below 0: in memory alone
+        # All mutable state, further to the queue's. Places below 0: in memory alone.
+        self.places: deque[int] = deque()
+        super().__init__(
+            max_events=max_events, max_bytes=max_bytes, overflow=overflow, places=self.places
+        )
         self.given_up: list[int] = []  # places of events that had to go, for whoever minds the disk
         self.disk_events = 0
         self.disk_bytes = 0
@@ -83,7 +65,7 @@ class SpooledQueue(EventQueue):
         """
         The sequence number that the next event will get.
         """
-        return self.head + len(self.bodies) + self._missing + self.disk_events + self.waiting
+        return self.head + len(self) + self._missing + self.disk_events + self.waiting
 
     @property
     def pending(self) -> int:
@@ -104,7 +86,7 @@ class SpooledQueue(EventQueue):
         """
         Events that workers have.
         """
-        return self.held_events - len(self.bodies) - self.waiting
+        return super().in_hand - self.waiting
 
     def before(self, target: int) -> int:
         """
@@ -113,17 +95,34 @@ class SpooledQueue(EventQueue):
         gone = sum(min(n, max(0, target - first)) for first, n in self._gaps)
         return max(0, target - self.head - gone)
 
-    def popped(self, events: int, size: int) -> None:
+    def take_one(self) -> tuple[bytes, str, int | None]:
         """
-        Notes that the oldest events were taken out of `bodies` and `ids`.
+        Hands the oldest event to a worker; it stays held until `release`.
         """
-        super().popped(events, size)
+        taken = super().take_one()
+        self._pass_gaps()
+        return taken
+
+    def take(self, events: int, size: int, head: int) -> Taken | None:
+        """
+        Hands the oldest events to a worker; they stay held until `release`.
+        """
+        taken = super().take(events, size, head)
+        self._pass_gaps()
+        return taken
+
+    def _pass_gaps(self) -> None:
         while self._gaps and self._gaps[0][0] <= self.head:
             _, missing = self._gaps.popleft()
             self.head += missing
             self._missing -= missing
 
     # --- coming in --------------------------------------------------------------------------------
+
+    def lighten(self) -> None:
+        """
+        Here no call puts an event in without the lock: it is on disk before.
+        """
 
     def push_placed(self, body: bytes, event_id: str, place: int, at: int) -> Evicted | None:
         """
@@ -171,10 +170,10 @@ class SpooledQueue(EventQueue):
         """
         Takes the oldest event out, to be given up; it stays held until `release`.
         """
-        place = self.places.popleft()
-        if place >= 0:
+        body, event_id, place = self.take_one()
+        if place is not None and place >= 0:
             self.given_up.append(place)
-        return super().pop()
+        return body, event_id
 
     def push(self, body: bytes, event_id: str) -> Evicted | None:
         """
@@ -191,10 +190,10 @@ class SpooledQueue(EventQueue):
         return self.held_events == self.waiting
 
     def _queue(self, body: bytes, event_id: str, place: int) -> None:
+        # As in `EventQueue.push`; nothing comes in without the lock here.
         self.queued_bytes += len(body)
-        # As in `EventQueue.push`.
-        self.bodies += (body,)
-        self.ids += (event_id,)
+        self.weighed += 2
+        self.items += (body, event_id)
         self.places += (place,)
 
     def _put_behind(self, place: int, at: int, size: int) -> None:
@@ -214,7 +213,7 @@ class SpooledQueue(EventQueue):
         """
         Whether there is room worth a reading: half of the memory, or nothing is queued.
         """
-        return not self.bodies or (
+        return not self.items or (
             self.held_events * 2 <= self.max_events and self.held_bytes * 2 <= self.max_bytes
         )
 
@@ -286,9 +285,9 @@ class SpooledQueue(EventQueue):
             if not stretch.runs:
                 self.disk_bytes -= stretch.size
                 stretch.size = 0
-            self._gaps.append((self.head + len(self.bodies) + self._missing, missing))
+            self._gaps.append((self.head + len(self) + self._missing, missing))
             self._missing += missing
-            self.popped(0, 0)
+            self._pass_gaps()
         return missing
 
     # --- going back to disk -----------------------------------------------------------------------
@@ -330,9 +329,11 @@ class SpooledQueue(EventQueue):
         self._missing = 0
         parked = [put(place, size) for place, size in taken]
         self.head -= sum(parked)  # they are queued again, before all others
-        for _ in range(len(self.bodies)):
-            body, event_id, place = self.bodies.popleft(), self.ids.popleft(), self.places.popleft()
-            self.queued_bytes -= len(body)
+        queued, places = tuple(self), tuple(self.places)
+        self.items.clear()
+        self.places.clear()
+        self.weighed = self.queued_bytes = 0
+        for (body, event_id), place in zip(queued, places, strict=True):
             if not put(place, len(body)):
                 self._queue(body, event_id, IN_MEMORY)
                 if place >= 0:

@@ -9,9 +9,8 @@ next batch.
 from __future__ import annotations
 
 import math
-from itertools import islice, repeat
 
-from sendoff._queue import EventQueue
+from sendoff._queue import EventQueue, Taken
 from sendoff.events import Framing
 
 __all__ = ["Batch", "Batcher"]
@@ -74,28 +73,19 @@ class Batch:
         self.ids.append(event_id)
         self.size += len(body)
 
-    def take(self, queue: EventQueue, count: int, size: int) -> None:
+    def take(self, taken: Taken, size: int) -> None:
         """
-        Takes the oldest events of a queue.
+        Takes what came out of a queue.
 
         Args:
-            queue: The queue.
-            count: How many; it has so many.
-            size: The bytes of their bodies.
+            taken: Bodies, ids and places.
+            size: The bytes of the bodies.
         """
-        queue.taking = True  # what a signal handler pushes now must not evict what is being moved
-        try:
-            pop = queue.bodies.popleft
-            self.bodies += [pop() for _ in repeat(None, count)]
-            pop_id = queue.ids.popleft
-            self.ids += [pop_id() for _ in repeat(None, count)]
-            if queue.places is not None:
-                if self.places is None:
-                    self.places = []
-                self.places += [queue.places.popleft() for _ in range(count)]
-            queue.popped(count, size)
-        finally:
-            queue.taking = False
+        bodies, ids, places = taken
+        self.bodies += bodies
+        self.ids += ids
+        if places is not None:
+            self.places = places if self.places is None else self.places + places
         self.size += size
 
     def let_go(self, events: int) -> bool:
@@ -204,16 +194,22 @@ class Batcher:
         # Mostly a whole chunk fits, and is moved without a look at each event: 15,000 events fill a
         # body of 5 MB, and the loop stands still meanwhile.
         start = len(batch.bodies)
-        count = int(min(CHUNK, len(queue.bodies), self.max_events - start))
-        size = sum(map(len, islice(queue.bodies, count)))
-        cost = size + self._framed(start + count) - self._framed(start)
-        # Beyond the limit an event goes alone all the same.
-        if cost <= room or start + count == 1:
-            complete = count < CHUNK
-        else:
-            complete = True
-            count, size = self._fitting(queue, start, room)
-        batch.take(queue, count, size)
+        taken = None
+        while taken is None:
+            head = queue.head
+            try:
+                count = int(min(CHUNK, queue.weighed // 2, self.max_events - start))
+                size = sum(queue.sizes(0, 2 * count))
+                cost = size + self._framed(start + count) - self._framed(start)
+                # Beyond the limit an event goes alone all the same.
+                complete = count < CHUNK
+                if cost > room and start + count != 1:
+                    complete = True
+                    count, size = self._fitting(queue, start, room)
+            except IndexError:  # a signal handler's call has driven events out meanwhile
+                continue
+            taken = queue.take(count, size, head)
+        batch.take(taken, size)
         return -1 if complete else room - cost
 
     def _framed(self, events: int) -> int:
@@ -228,8 +224,8 @@ class Batcher:
         """
         room += self._framed(start)
         count = size = 0
-        for body in islice(queue.bodies, CHUNK):
-            longer = size + len(body)
+        for each in queue.sizes(0, min(2 * CHUNK, queue.weighed)):
+            longer = size + each
             if start + count and longer + self._framed(start + count + 1) > room:
                 break
             count += 1
@@ -241,13 +237,9 @@ class Batcher:
         Moves the oldest event from the queue to a batch of its own: what `fill` does where batches
         hold one event, in a fraction of the time.
         """
-        queue.taking = True  # as in `Batch.take`
-        body, event_id = queue.bodies.popleft(), queue.ids.popleft()
-        places = None if queue.places is None else [queue.places.popleft()]
-        queue.taking = False
-        batch = Batch([body], [event_id], queue.head, None, places)
-        queue.popped(1, batch.size)
-        return batch
+        first = queue.head
+        body, event_id, place = queue.take_one()
+        return Batch([body], [event_id], first, None, None if place is None else [place])
 
     def took(self, queue: EventQueue, now: float) -> None:
         """

@@ -2,25 +2,25 @@
 The caller's half of a lane: encodes, queues, rings; and keeps the ledger of its destination.
 
 Everything that the caller's thread and the loop share is here, and is changed under one short lock,
-which nobody holds while encoding, logging or waiting. It is re-entrant, for calls from signal
-handlers and finalizers. Always holds: every accepted event is queued, in a worker's hand or
-counted under one fate.
+which nobody holds while encoding, logging or waiting; most events come in without it (see
+`EventQueue`). It is re-entrant, for calls from signal handlers and finalizers. Always holds: every
+accepted event is queued, in a worker's hand or counted under one fate.
 """
 
 from __future__ import annotations
 
 import logging
-import math
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from sendoff._bell import Bell
 from sendoff._encode import Encoder
 from sendoff._ledger import Ledger
 from sendoff._log import Log, type_name
-from sendoff._queue import EventQueue, Evicted
+from sendoff._queue import LIGHT, NEVER, EventQueue, Evicted
 from sendoff.dead_letters import Parcel
 from sendoff.destinations.base import Destination
 from sendoff.destinations.checks import object_of
@@ -29,8 +29,6 @@ from sendoff.events import DropReason, Event
 from sendoff.observers import DestinationStats
 
 if TYPE_CHECKING:
-    import asyncio
-
     from sendoff._batcher import Batch
     from sendoff._hook import Hooks
     from sendoff._letters import LetterBox
@@ -38,7 +36,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Intake"]
 
-NEVER = math.inf
 NO_TROUBLE = (None, "")
 
 
@@ -67,6 +64,7 @@ class Intake:
         self.destination = destination
         self._encode = destination.encode
         self._max_event = min(destination.tuning.max_batch_bytes, queue.max_bytes)
+        self._light = min(LIGHT, self._max_event)
         self._hooks = hooks
         self._letters = letters
         self._log = log
@@ -74,14 +72,9 @@ class Intake:
         self.lock = threading.RLock()
         self.queue = queue
         self.ledger = Ledger()
-        self.closed = False
-        self.ring_events: float = NEVER  # a call that finds so many events or bytes queued rings
-        self.ring_bytes: float = NEVER
         self._encoder = Encoder()
         self._dumps = self._encoder.dumps
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._rung: Callable[[], None] = _nobody
-        self._settled: Callable[[], None] = _nobody
+        self.bell = Bell()
         self.writing: dict[Batch, None] = {}  # handed to the dead letters, without a fate yet
         # Status and detail of the last answer or failure, if nothing was delivered since.
         self.trouble: tuple[int | None, str] = NO_TROUBLE
@@ -142,30 +135,58 @@ class Intake:
         Returns:
             Whether it was accepted.
         """
+        queue = self.queue
+        items = queue.items
+        if len(items) >= queue.light or len(body) > self._light:
+            return self._accept_locked(body, event_id)
+        # The lock, the counts and the doorbell are had once in a stretch of events.
+        items += (body, event_id)
+        # Looked at again: whoever takes the permission back looks at the queue after that, so
+        # one of the two sees the event.
+        return queue.light > 0 or self._accept_late()
+
+    def _accept_locked(self, body: bytes, event_id: str) -> bool:
         if len(body) > self._max_event:
             self.reject("too_large", f"{len(body):,} bytes, the limit is {self._max_event:,}")
             return False
         queue = self.queue
         with self.lock:
             # Under the lock: once it is closed, nothing slips in behind the last flush.
-            closed = self.closed
+            closed = queue.closed
             evicted = () if closed else queue.push(body, event_id)
             if evicted is None:
                 self.ledger.dropped[DropReason.OVERFLOW] += 1
             elif evicted:
                 self.ledger.dropped[DropReason.OVERFLOW] += len(evicted)
-            ring = len(queue.bodies) >= self.ring_events or queue.queued_bytes >= self.ring_bytes
-            if not closed and ring:
-                self.ring_events = self.ring_bytes = NEVER  # once is enough
+            ring = not closed and queue.rings()
+            queue.lighten()
         if closed:
             self.reject("closed", "the dispatcher is closed")
             return False
         if ring:
-            self.call_loop(self._rung)
+            self.bell.ring()
         if evicted == ():
             return True
         self._overflowed(((body, event_id),) if evicted is None else evicted)
         return evicted is not None
+
+    def _accept_late(self) -> bool:
+        """
+        Sees to an event that was put in without the lock just as that was no longer allowed.
+
+        Returns:
+            Whether it was accepted.
+        """
+        queue = self.queue
+        with self.lock:
+            late = queue.take_late() if queue.closed else 0
+            queue.weigh()
+            ring = not queue.closed and queue.rings()
+        for _ in range(late):
+            self.reject("closed", "the dispatcher is closed")
+        if ring:
+            self.bell.ring()
+        return not late
 
     def _overflowed(self, lost: Evicted) -> None:
         self.log("overflow", "%s: the queue is full, events are dropped (%s)", self.queue.overflow)
@@ -200,7 +221,9 @@ class Intake:
         From now on rejects events, or takes them again.
         """
         with self.lock:
-            self.closed = closed
+            self.queue.light = 0
+            self.queue.weigh()  # what is in was accepted before
+            self.queue.closed = closed
 
     # --- fates --------------------------------------------------------------------------------
 
@@ -269,7 +292,7 @@ class Intake:
         if self._hooks is not None:
             self._hooks.given_up(self.name, reason, batch.bodies, batch.ids, written)
         if self._letters is not None:
-            self.call_loop(self._settled)
+            self.bell.settled()
 
     def _settle(self, places: Iterable[int]) -> None:
         """
@@ -299,6 +322,7 @@ class Intake:
         The ledger at this instant.
         """
         with self.lock:
+            self.queue.weigh()
             return self.ledger.snapshot(self.queue, marked_fields=self._encoder.marked, state=state)
 
     def log(self, kind: str, message: str, *args: object, level: int = logging.WARNING) -> None:
@@ -307,44 +331,12 @@ class Intake:
         """
         self._log.fault(f"{self.name} {kind}", message, self.name, *args, level=level)
 
-    # --- the way to the loop ------------------------------------------------------------------
-
-    def listen(
-        self,
-        loop: asyncio.AbstractEventLoop,
-        rung: Callable[[], None],
-        settled: Callable[[], None],
-    ) -> None:
-        """
-        From now on calls ring in a loop, and so does what gets its fate in another thread.
-        """
-        self._rung = rung
-        self._settled = settled
-        self._loop = loop
+    # --- the way to the loop ----------------------------------------------------------------------
 
     def unlisten(self) -> None:
         """
         Nobody is there to ring for.
         """
-        self._loop = None
+        self.bell.take_down()
         with self.lock:
-            self.ring_events = self.ring_bytes = NEVER
-
-    def call_loop(self, callback: Callable[[], None]) -> None:
-        """
-        Has the loop call something soon, if there is one.
-        """
-        # `call_soon_threadsafe` also from the loop's own thread: a signal handler there interrupts
-        # a sleeping selector, which `call_soon` would not wake.
-        loop = self._loop
-        if loop is not None:
-            try:
-                loop.call_soon_threadsafe(callback)
-            except RuntimeError:  # closed in the meantime: the next start finds the queue as it is
-                return
-
-
-def _nobody() -> None:
-    """
-    Nobody listens yet.
-    """
+            self.queue.ring_events = self.queue.ring_bytes = NEVER

@@ -96,7 +96,7 @@ class Lane:
             target = self._queue.tail
             self._urgent = target
             self._flushes.append((target, notify))
-        self.intake.call_loop(self._hurry)
+        self.intake.bell.call(self._hurry)
         return target
 
     def forget(self, notify: Callable[[], None]) -> None:
@@ -140,7 +140,7 @@ class Lane:
             clock=clock,
             hopeless=self._drained.set,
         )
-        self.intake.listen(loop, self._rung, self._settled)
+        self.intake.bell.hang(loop, self._rung, self._settled)
 
     def start(self, spawn: Spawn) -> None:
         """
@@ -249,10 +249,14 @@ class Lane:
             return returned
         batcher, batch = self._batcher, None
         with self._lock:
-            if batcher.max_events == 1 and self._queue.bodies and self._taking.unfinished is None:
-                batch = batcher.one(self._queue)  # is always due
-            elif self._due_in(now) > 0.0:
-                return None
+            queue = self._queue
+            if batcher.max_events == 1 and queue.items and self._taking.unfinished is None:
+                batch = batcher.one(queue)  # is always due
+                queue.lighten()
+            else:
+                queue.weigh()
+                if self._due_in(now) > 0.0:
+                    return None
         if batch is None:
             batch = self._taking.begin()
             self._go_on(batch, now)
@@ -268,12 +272,14 @@ class Lane:
             self._rung()
 
     def _is_more(self) -> bool:
-        if self._queue.bodies:
+        queue = self._queue
+        if queue.items:
             return True
         with self._lock:
-            if not self._queue.bodies and self._sleepers.is_free():
-                self.intake.ring_events = 1  # this one is busy: the next event wakes another
-            return len(self._queue) > 0
+            queue.light = 0
+            if not queue.items and self._sleepers.is_free():
+                queue.ring_events = 1  # this one is busy: the next event wakes another
+            return len(queue) > 0
 
     def _due_in(self, now: float) -> float:
         if self._taking.unfinished is not None:

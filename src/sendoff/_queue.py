@@ -1,15 +1,21 @@
 """
 The bounded queue of encoded events of one destination.
 
-Plain: no lock, clock or I/O; the lane calls it under its lock. Always holds: `held_events` and
-`held_bytes` count what is queued plus what workers have in hand, and never pass their limits;
-events leave in the order in which they came; an event's place in that order is its sequence number,
-which needs no storage, because `head` counts those that left.
+Plain: no lock, clock or I/O; the lane calls it under its lock, but for one thing: while `light`
+allows it, a call puts its event in without the lock, in one operation that nothing interrupts, and
+the counts follow at the next `weigh`. Always holds: after that, `held_events` and `held_bytes`
+count what is queued plus what workers have in hand, and never pass their limits; events leave in
+the order in which they came; an event's place in that order is its sequence number, which needs no
+storage, because `head` counts those that left.
 """
 
 from __future__ import annotations
 
+import math
 from collections import deque
+from collections.abc import Iterator
+from itertools import islice, repeat
+from typing import Final, cast
 
 from sendoff.options import Overflow
 
@@ -18,53 +24,93 @@ __all__ = ["EventQueue"]
 Evicted = tuple[tuple[bytes, str], ...]
 """Bodies and ids that had to go."""
 
+Taken = tuple[list[bytes], list[str], list[int] | None]
+"""Bodies, ids and places on disk."""
+
+NEVER = math.inf
+
+_popleft: Final = deque[bytes | str].popleft
+_popleft_place: Final = deque[int].popleft
+
+STRETCH = 64
+"""Events that may be put in between two weighings: what the first costs is then shared by many."""
+
+LIGHT = 4_096
+"""
+Bytes of the largest event that is put in without the lock: most are far smaller, and so many bytes
+are set aside for each of a stretch.
+"""
+
 
 class EventQueue:
     """
     A first-in first-out queue, bounded by count and bytes.
 
-    Bodies and ids lie in two deques side by side and not in tuples: 64 bytes less for each event,
-    and nothing that the garbage collector has to visit.
+    Bodies and ids lie in one deque, each body before its id, and not in tuples: 64 bytes less for
+    each event, and nothing that the garbage collector has to visit.
 
     Args:
         max_events: Most events held, queued and in hand.
         max_bytes: Most bytes of bodies held, queued and in hand.
         overflow: Which event goes when a new one does not fit.
+        places: Empty; holds where each event is on disk, if there is a spool.
     """
 
-    def __init__(self, *, max_events: int, max_bytes: int, overflow: Overflow) -> None:
+    def __init__(
+        self,
+        *,
+        max_events: int,
+        max_bytes: int,
+        overflow: Overflow,
+        places: deque[int] | None = None,
+    ) -> None:
         self.max_events = max_events
         self.max_bytes = max_bytes
         self.overflow = overflow
         # All mutable state.
-        self.bodies: deque[bytes] = deque()
-        self.ids: deque[str] = deque()
-        self.places: deque[int] | None = None  # where each one is on disk, if there is a spool
+        self.items: deque[bytes | str] = deque()
+        self.places = places  # beside the items: where each event is on disk, if there is a spool
+        # What takes out of them, in C throughout, so that taking many is one operation, too.
+        self._oldest = map(_popleft, repeat(self.items))
+        self._oldest_places = map(
+            _popleft_place, repeat(deque[int]() if places is None else places)
+        )
+        self.light = 0  # with fewer items than this, a call may put one in without the lock
+        self.weighed = 0  # items, from the oldest on, that are in the counts
+        self.closed = False  # nothing may be put in
+        self.ring_events: float = NEVER  # whoever finds so many events or bytes queued rings
+        self.ring_bytes: float = NEVER
         self.queued_bytes = 0
         self.held_events = 0
         self.held_bytes = 0
-        self.taking = False  # a worker is in the middle of taking the oldest
         self.head = 0  # the sequence number of the oldest queued event
 
     def __len__(self) -> int:
         """
         Events queued, not those in hand.
         """
-        return len(self.bodies)
+        return len(self.items) // 2
+
+    def __iter__(self) -> Iterator[tuple[bytes, str]]:
+        """
+        The queued events, the oldest first: body and id.
+        """
+        items = iter(tuple(self.items))
+        return cast("Iterator[tuple[bytes, str]]", zip(items, items, strict=True))
 
     @property
     def tail(self) -> int:
         """
         The sequence number that the next event will get.
         """
-        return self.head + len(self.bodies)
+        return self.head + len(self.items) // 2
 
     @property
     def pending(self) -> int:
         """
         Events without a fate.
         """
-        return self.held_events
+        return self.held_events + (len(self.items) - self.weighed) // 2
 
     @property
     def pending_bytes(self) -> int:
@@ -78,13 +124,90 @@ class EventQueue:
         """
         Events that workers have.
         """
-        return self.held_events - len(self.bodies)
+        return self.held_events - self.weighed // 2
 
     def before(self, target: int) -> int:
         """
         Events not yet taken that have a lower sequence number.
         """
         return max(0, target - self.head)
+
+    def sizes(self, start: int, stop: int) -> Iterator[int]:
+        """
+        The sizes of bodies.
+
+        Args:
+            start: Of the items, the place of the first body.
+            stop: The place behind the last one.
+        """
+        # By their places and not by going through: a call that puts one in meanwhile disturbs no
+        # place.
+        return map(len, map(self.items.__getitem__, range(start, stop, 2)))
+
+    # --- coming in --------------------------------------------------------------------------------
+
+    def weigh(self) -> None:
+        """
+        Counts what was put in without the lock.
+        """
+        while True:
+            head, start = self.head, self.weighed
+            count = len(self.items)
+            if count == start:
+                return
+            try:
+                size = sum(self.sizes(start, count))
+            except IndexError:  # a signal handler's call has driven events out meanwhile
+                continue
+            # Unless such a call has weighed them, too. From here to the last count no other code
+            # runs: the interpreter looks for some after calls only.
+            if self.weighed == start and self.head == head:
+                self.weighed = count
+                self.held_events += (count - start) // 2
+                self.held_bytes += size
+                self.queued_bytes += size
+                return
+
+    def lighten(self) -> None:
+        """
+        Lets the next events be put in without the lock, if there is room for a stretch of them, and
+        nobody wants to be told before; weigh first.
+        """
+        # Twice the stretch: as many as may have seen the mark just before it was reached. Nothing
+        # is called here, so no signal handler closes the queue in the middle of it.
+        events, size = 2 * STRETCH, 2 * STRETCH * LIGHT
+        self.light = (
+            self.weighed + 2 * STRETCH
+            if self.held_events + events <= self.max_events
+            and self.held_bytes + size <= self.max_bytes
+            and self.weighed // 2 + events <= self.ring_events
+            and self.queued_bytes + size <= self.ring_bytes
+            and not self.closed
+            else 0
+        )
+
+    def rings(self) -> bool:
+        """
+        Whether somebody wants to be told now; once is enough. Weigh first.
+        """
+        if self.weighed // 2 < self.ring_events and self.queued_bytes < self.ring_bytes:
+            return False
+        self.ring_events = self.ring_bytes = NEVER
+        return True
+
+    def take_late(self) -> int:
+        """
+        Takes out again what was put in without the lock since the last weighing.
+
+        Returns:
+            How many events that were.
+        """
+        late = 0
+        while len(self.items) > self.weighed:
+            self.items.pop()
+            self.items.pop()
+            late += 1
+        return late
 
     def push(self, body: bytes, event_id: str) -> Evicted | None:
         """
@@ -93,29 +216,24 @@ class EventQueue:
         Returns:
             The events that had to go for it, mostly none; or None if the new one itself must go.
         """
-        size = len(body)
+        size, pair = len(body), (body, event_id)
         evicted: Evicted = ()
+        self.weigh()
         if self.held_events >= self.max_events or self.held_bytes + size > self.max_bytes:
             made_room = self._make_room(size) if self.overflow == "drop_oldest" else None
             if made_room is None:
                 return None
             evicted = made_room
-        # Counted before it is visible: a call that interrupts this one (a signal handler's) sees no
-        # room too many.
-        self.held_events += 1
-        self.held_bytes += size
-        self.queued_bytes += size
-        # Not by `append`: the interpreter runs signal handlers after calls, and one that pushes
-        # there would come between a body and its id.
-        self.bodies += (body,)
-        self.ids += (event_id,)
+        # In one operation, and nothing is called since the look at the bounds: the interpreter runs
+        # signal handlers after calls, and one that pushes there would take the room, or come
+        # between a body and its id.
+        self.items += pair
+        self.weigh()
         return evicted
 
     def _make_room(self, size: int) -> Evicted | None:
-        if self.taking:
-            return None  # this call interrupts the taking: a signal handler's
         held_by_workers = self.held_bytes - self.queued_bytes
-        only_workers = self.held_events - len(self.bodies)
+        only_workers = self.in_hand
         if held_by_workers + size > self.max_bytes or only_workers >= self.max_events:
             return None  # what workers have in hand stays: not even an empty queue would do
         evicted = []
@@ -125,23 +243,69 @@ class EventQueue:
             evicted.append(event)
         return tuple(evicted)
 
-    def pop(self) -> tuple[bytes, str]:
+    # --- going out --------------------------------------------------------------------------------
+
+    # In both, what is queued and what is counted change in one go: nothing is called from the first
+    # to the last of the marked lines, so a signal handler's call comes before or after all of them.
+
+    def take_one(self) -> tuple[bytes, str, int | None]:
         """
         Hands the oldest event to a worker; it stays held until `release`.
-        """
-        self.taking = True
-        body = self.bodies.popleft()
-        event_id = self.ids.popleft()
-        self.taking = False
-        self.popped(1, len(body))
-        return body, event_id
 
-    def popped(self, events: int, size: int) -> None:
+        Returns:
+            Body, id, and place on disk.
         """
-        Notes that the oldest events were taken out of `bodies` and `ids`.
+        self.light = 0
+        self.weigh()
+        place = None
+        while True:
+            head = self.head
+            size = len(self.items[0])
+            oldest = islice(self._oldest, 2)
+            places = None if self.places is None else islice(self._oldest_places, 1)
+            if self.head == head:  # one line
+                body, event_id = oldest
+                if places is not None:
+                    (place,) = places
+                self.weighed -= 2
+                self.queued_bytes -= size
+                self.head = head + 1
+                break  # to the other
+        return cast("bytes", body), cast("str", event_id), place
+
+    def take(self, events: int, size: int, head: int) -> Taken | None:
         """
+        Hands the oldest events to a worker; they stay held until `release`.
+
+        Args:
+            events: How many; so many have been weighed.
+            size: The bytes of their bodies.
+            head: The sequence number of the first of them.
+
+        Returns:
+            Bodies, ids, and places on disk; None if a signal handler's call has driven the first
+            one out meanwhile, so that it is to be looked again.
+        """
+        self.light = 0
+        taken: list[bytes | str] = []
+        on_disk: list[int] = []
+        oldest = islice(self._oldest, 2 * events)
+        places = islice(self._oldest_places, 0 if self.places is None else events)
+        if self.head != head:  # from here
+            return None
+        taken += oldest
+        on_disk += places
+        self.weighed -= 2 * events
         self.queued_bytes -= size
-        self.head += events
+        self.head = head + events  # to here
+        bodies, ids = cast("list[bytes]", taken[::2]), cast("list[str]", taken[1::2])
+        return bodies, ids, None if self.places is None else on_disk
+
+    def pop(self) -> tuple[bytes, str]:
+        """
+        Takes the oldest event out, to be given up; it stays held until `release`.
+        """
+        return self.take_one()[:2]
 
     def release(self, events: int, size: int) -> None:
         """

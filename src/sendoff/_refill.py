@@ -19,10 +19,10 @@ from sendoff._threads import in_thread
 from sendoff.spool.files import WINDOW, read_window
 
 if TYPE_CHECKING:
-    from sendoff._backlog import Stretch
     from sendoff._batcher import Batch
     from sendoff._lane import Spawn
     from sendoff._spooled import SpooledIntake
+    from sendoff.spool.runs import Stretch
     from sendoff.spool.store import Found, Store
 
 __all__ = ["Refill", "tend"]

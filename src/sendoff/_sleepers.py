@@ -74,19 +74,25 @@ class Sleepers:
         """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[None] = loop.create_future()
+        queue = self._intake.queue
         with self._intake.lock:
-            # Looked at again under the lock: a call in between would have found nobody to ring for.
+            # Looked at again, when no call comes in without the lock any more: one in between would
+            # have found nobody to ring for.
+            queue.light = 0
+            queue.weigh()
             wait = self._due_in(now)
             if wait == 0.0:
                 return
             watching = wait != NEVER and self._lingerer is None
             if watching:
                 self._lingerer = future
-                self._intake.ring_bytes, self._intake.ring_events = self._batcher.full_at()
+                queue.ring_bytes, queue.ring_events = self._batcher.full_at()
+                queue.lighten()
             else:
                 self._idle.append(future)
                 if self._lingerer is None:
-                    self._intake.ring_events = 1
+                    queue.ring_events = 1
+                    queue.lighten()
         if not watching:
             await future
             return

@@ -11,8 +11,8 @@ import time
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
-from sendoff._backlog import SpooledQueue, Stretch
-from sendoff._intake import NEVER, Intake
+from sendoff._backlog import SpooledQueue
+from sendoff._intake import Intake
 from sendoff._queue import Evicted
 from sendoff._refill import Refill
 from sendoff.destinations.base import Destination
@@ -20,6 +20,7 @@ from sendoff.events import DropReason
 from sendoff.observers import DestinationStats
 from sendoff.spool.lane import LaneSpool
 from sendoff.spool.places import FULL, runs_of
+from sendoff.spool.runs import Stretch
 
 if TYPE_CHECKING:
     from sendoff._batcher import Batch
@@ -78,7 +79,7 @@ class SpooledIntake(Intake):
         now = time.monotonic()
         spool, queue = self.spool, self.queue
         with self.lock:
-            closed = self.closed
+            closed = queue.closed
             if not closed:
                 segment = spool.current
                 at = 0 if segment is None else segment.size
@@ -96,19 +97,14 @@ class SpooledIntake(Intake):
                         self.ledger.dropped[DropReason.OVERFLOW] += len(evicted)
                         given_up, queue.given_up = queue.given_up, []
                         spool.settle(runs_of(given_up))
-                    ring = (
-                        len(queue.bodies) >= self.ring_events
-                        or queue.queued_bytes >= self.ring_bytes
-                    )
-                    if ring:
-                        self.ring_events = self.ring_bytes = NEVER
+                    ring = queue.rings()
         if spool.trouble is not None:
             self.say_trouble()
         if closed:
             self.reject("closed", "the dispatcher is closed")
             return False
         if ring:
-            self.call_loop(self._rung)
+            self.bell.ring()
         if evicted == ():
             return True
         if place == FULL:
@@ -180,7 +176,7 @@ class SpooledIntake(Intake):
             Whether that was still possible: not if the dispatcher is closed.
         """
         with self.lock:
-            if self.closed:
+            if self.queue.closed:
                 return False
             for item in found:
                 self.spool.take(item)

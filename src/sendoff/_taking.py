@@ -59,7 +59,9 @@ class Taking:
         """
         for _ in range(CHUNKS):
             with self._lock:
+                self._queue.weigh()
                 self._room = self._batcher.fill(self._queue, batch, self._room)
+                self._queue.lighten()
             if self._room < 0:
                 self.unfinished = None
                 self._batcher.took(self._queue, now)
@@ -79,6 +81,7 @@ class Taking:
         while self._queue:
             batch = Batch([], [], self._queue.head)
             with self._lock:
+                self._queue.weigh()
                 while self._queue and len(batch) < CHUNK:
                     batch.add(*self._queue.pop())
             yield batch

@@ -320,7 +320,7 @@ def check(d: Dispatcher, before: dict[str, int], expected: set[str] | None) -> N
     assert all(after[name] - before[name] <= 1 for name in NAMES), (before, after)
     assert grown == (expected or set()), (grown, expected)
     for intake in d._intakes:
-        for body, event_id in zip(intake.queue.bodies, intake.queue.ids, strict=True):
+        for body, event_id in intake.queue:
             assert type(body) is bytes
             assert type(event_id) is str
             assert isinstance(parse_json(body), dict)
@@ -373,7 +373,7 @@ def test_every_odd_object_as_a_property_or_a_key(kind: str) -> None:
     check(d, before, set(NAMES))
     if kind != "large":
         assert taken is not None
-        assert parse_json(d._intakes[0].queue.bodies[0])["good"] == 1
+        assert parse_json(d._intakes[0].queue.items[0])["good"] == 1
     before = counted(d)
     try:
         properties = {ODD[kind](): 1}

@@ -186,7 +186,7 @@ def test_what_a_close_leaves_stays_for_the_next_start(
         assert f"events are left at the end: freshpaint 30 (kept in {root})" in caplog.messages
         assert fates(dispatcher, "freshpaint") == {"pending": 30}
         queue = dispatcher._intakes[0].queue
-        assert (queue.held_events, queue.held_bytes, len(queue.bodies)) == (0, 0, 0)
+        assert (queue.held_events, queue.held_bytes, len(queue)) == (0, 0, 0)
         # A second close is over at once, and says the same.
         assert dict((await dispatcher.aclose(timeout=50)).left) == {"freshpaint": 30}
         vendor.status = 200

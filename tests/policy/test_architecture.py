@@ -114,6 +114,7 @@ def test_what_is_plain_knows_no_clock_and_no_disk() -> None:
             "sendoff._intake",
             {"_lane", "_delivery", "_sleepers", "_spooled", "_assembly", "dispatcher"},
         ),
+        ("sendoff._bell", {"_intake"}),
         ("sendoff._spooled", {"_refill", "_assembly"}),
         ("sendoff._refill", {"_intake", "_spooled", "_assembly"}),
         ("sendoff._backlog", {"_spooled", "_refill", "_assembly"}),

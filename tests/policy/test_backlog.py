@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sendoff._backlog import SpooledQueue, Stretch
+from sendoff._backlog import SpooledQueue
 from sendoff._batcher import Batch, Batcher
 from sendoff.events import Framing
 from sendoff.spool.record import Record
-from sendoff.spool.runs import Runs
+from sendoff.spool.runs import Runs, Stretch
 
 QUICK = settings(derandomize=True, deadline=None, max_examples=100)
 KEY = 7
@@ -193,7 +193,7 @@ def test_an_adopted_stretch_goes_behind_everything():
     stretch = queue.next_stretch()
     assert stretch is not None
     assert queue.take_back(stretch, [Record(n, str(n), b"12345", n) for n in (2, 3, 4)], 0) == 3
-    assert list(queue.ids) == ["first", "3", "4"]
+    assert [one for _, one in queue] == ["first", "3", "4"]
 
 
 @pytest.mark.parametrize("overflow", ["drop_newest", "drop_oldest"])

@@ -21,8 +21,8 @@ def destination_of(framing):
     return Datadog(api_key="key", application_id="app", framing=framing)
 
 
-def queue_of(bodies):
-    queue = EventQueue(max_events=10**6, max_bytes=10**9, overflow="drop_newest")
+def queue_of(bodies, places=None):
+    queue = EventQueue(max_events=10**6, max_bytes=10**9, overflow="drop_newest", places=places)
     for number, body in enumerate(bodies):
         assert queue.push(body, str(number)) == ()
     return queue
@@ -53,11 +53,10 @@ def test_one_event_is_taken_as_a_batch_of_one_is_filled(sizes, spooled, popped):
     batcher = batcher_of(destination_of("single"), max_bytes=60, max_events=1)
     seen = []
     for way in (batcher.one, lambda queue: take(batcher, queue)):
-        queue = queue_of(sized(sizes))
-        if spooled:
-            queue.places = deque(range(100, 100 + len(sizes)))
+        places = deque(range(100, 100 + len(sizes))) if spooled else None
+        queue = queue_of(sized(sizes), places=places)
         batches = [way(queue) for _ in range(min(popped, len(sizes)))]
-        rest = (list(queue.bodies), list(queue.ids), queue.places, queue.head, queue.queued_bytes)
+        rest = (list(queue), queue.places, queue.head, queue.queued_bytes)
         slots = [[getattr(batch, name) for name in Batch.__slots__] for batch in batches]
         seen.append((slots, rest, queue.held_events))
     assert seen[0] == seen[1]
@@ -219,30 +218,6 @@ def test_after_everything_was_taken_the_next_event_lingers_in_full():
     batcher.took(queue, 0.0)
     queue.push(b"b", "a minute later")
     assert batcher.due_in(queue, 60.0) == 1.0
-
-
-class Interrupted(deque):
-    """Ids of a queue in whose taking, again and again, a signal handler's call comes."""
-
-    def popleft(self):
-        self.results.append(self.queue.push(b"....", "signal"))
-        return super().popleft()
-
-
-def test_a_call_that_interrupts_the_taking_evicts_nothing():
-    """Of a full queue that drops the oldest, the new one goes: the oldest are half in a hand."""
-    queue = EventQueue(max_events=5, max_bytes=10**6, overflow="drop_oldest")
-    queue.ids = Interrupted()
-    queue.ids.queue, queue.ids.results = queue, []
-    for number in range(5):
-        queue.push(b"%d" % number, str(number))
-    batch = take(batcher_of(destination_of("array"), max_events=3), queue)
-    assert queue.ids.results == [None] * 3
-    assert (batch.bodies, batch.ids) == ([b"0", b"1", b"2"], ["0", "1", "2"])
-    assert (list(queue.bodies), list(queue.ids)) == ([b"3", b"4"], ["3", "4"])
-    assert (queue.held_events, queue.queued_bytes) == (5, 2)
-    queue.ids = deque(queue.ids)
-    assert queue.push(b"x", "later") == ((b"3", "3"),)
 
 
 # --- a batch --------------------------------------------------------------------------------------

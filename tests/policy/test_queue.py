@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import signal
-from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sendoff._batcher import Batcher
-from sendoff._queue import EventQueue
+from sendoff._queue import LIGHT, STRETCH, EventQueue
 from sendoff.events import Framing
 
 QUICK = settings(derandomize=True, deadline=None, max_examples=200)
@@ -66,7 +66,7 @@ class Model:
 
 def state_of(queue):
     return {
-        "queued": list(zip(queue.bodies, queue.ids, strict=True)),
+        "queued": list(queue),
         "queued_bytes": queue.queued_bytes,
         "held_events": queue.held_events,
         "held_bytes": queue.held_bytes,
@@ -140,7 +140,7 @@ def test_drop_oldest_evicts_no_more_than_it_must():
     """The oldest go, in order, until the new one fits; bodies come back with their ids."""
     queue = queue_of([4, 4, 4, 4], max_bytes=16, overflow="drop_oldest")
     assert queue.push(bytes(6), "new") == ((bytes(4), "0"), (bytes(4), "1"))
-    assert (list(queue.ids), queue.head, queue.tail) == (["2", "3", "new"], 2, 5)
+    assert ([one for _, one in queue], queue.head, queue.tail) == (["2", "3", "new"], 2, 5)
 
 
 @pytest.mark.parametrize(
@@ -195,43 +195,172 @@ def test_a_call_from_a_signal_handler_mixes_nothing_up() -> None:
     """Body and id stay together, also where a handler's call interrupts another one."""
     queue = EventQueue(max_events=10**9, max_bytes=10**12, overflow="drop_newest")
     interrupted_pushes(queue.push)
-    pairs = set(zip(queue.bodies, queue.ids, strict=True))
-    assert pairs == {(b"call", "call"), (b"signal", "signal")}
-    assert queue.held_events == len(queue.bodies)
-    assert queue.held_bytes == queue.queued_bytes == sum(map(len, queue.bodies))
-
-
-class Interrupted(deque):
-    """Calls something in the middle of taking its first item out, as a signal's handler may."""
-
-    call = None
-
-    def popleft(self):
-        item = super().popleft()
-        call, self.call = self.call, None
-        if call is not None:
-            call()
-        return item
+    assert set(queue) == {(b"call", "call"), (b"signal", "signal")}
+    assert queue.held_events == len(queue)
+    assert queue.held_bytes == queue.queued_bytes == sum(len(body) for body, _ in queue)
 
 
 ONE_BY_ONE = Batcher(max_bytes=1_000, max_events=1, linger=0.0, framing=Framing())
 
 
-def one(queue):
-    """A batch of one, as `pop` gives its event."""
+def take_one(queue: EventQueue) -> list[tuple[bytes, str]]:
     batch = ONE_BY_ONE.one(queue)
-    return batch.bodies[0], batch.ids[0]
+    return list(zip(batch.bodies, batch.ids, strict=True))
 
 
-@pytest.mark.parametrize("take", [EventQueue.pop, one])
-def test_a_call_that_interrupts_a_taking_evicts_nothing_of_it(take):
-    """Else the body of one event would leave with the id of the next."""
-    queue = queue_of([1, 2], max_events=2, overflow="drop_oldest")
-    refused = []
-    queue.bodies = Interrupted(queue.bodies)
-    queue.bodies.call = lambda: refused.append(queue.push(bytes(9), "9"))
-    assert take(queue) == (bytes(1), "0")
-    assert refused == [None]
-    assert list(zip(queue.bodies, queue.ids, strict=True)) == [(bytes(2), "1")]
-    queue.release(1, 1)
-    assert queue.push(bytes(3), "2") == ()
+def take_some(queue: EventQueue) -> list[tuple[bytes, str]]:
+    taken = None
+    while taken is None:
+        queue.weigh()
+        head, events = queue.head, min(3, queue.weighed // 2)
+        with suppress(IndexError):
+            taken = queue.take(events, sum(queue.sizes(0, 2 * events)), head)
+    return list(zip(*taken[:2], strict=True))
+
+
+def give_up(queue: EventQueue) -> list[tuple[bytes, str]]:
+    return [queue.pop()]
+
+
+@pytest.mark.parametrize("take", [take_one, take_some, give_up])
+@pytest.mark.parametrize("light", [False, True])
+def test_a_call_that_interrupts_a_taking_mixes_nothing_up(take, light: bool) -> None:
+    """
+    Whatever a signal's handler puts in or drives out in the middle of it: no event is lost, none
+    comes twice, body and id stay together, and the counts are right.
+    """
+    queue = EventQueue(max_events=5, max_bytes=10**6, overflow="drop_oldest")
+    if light:
+        queue.max_events = 10**9
+    given: list[str] = []
+    seen: list[tuple[bytes, str]] = []
+
+    def push() -> None:
+        name = str(len(given))
+        given.append(name)
+        body = name.encode() * 3
+        if light and len(queue.items) < queue.light:
+            queue.items += (body, name)
+            return
+        evicted = queue.push(body, name)
+        assert evicted is not None
+        seen.extend(evicted)
+        if light:
+            queue.lighten()
+
+    def handler(number: int, frame: object) -> None:
+        push()
+
+    before = signal.signal(signal.SIGALRM, handler)
+    try:
+        for number in range(20_000):
+            # One at most in each taking, now here, now there.
+            signal.setitimer(signal.ITIMER_REAL, 0.000001 * (1 + number % 30))
+            if not len(queue):
+                push()
+            taken = take(queue)
+            queue.release(len(taken), sum(len(body) for body, _ in taken))
+            seen.extend(taken)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    queue.weigh()
+    left = list(queue)
+    assert sorted(given, key=int) == sorted([one for _, one in (*seen, *left)], key=int)
+    assert all(body == one.encode() * 3 for body, one in (*seen, *left))
+    assert (queue.held_events, queue.in_hand, queue.head) == (len(left), 0, len(given) - len(left))
+    assert queue.held_bytes == queue.queued_bytes == sum(len(body) for body, _ in left)
+
+
+# --- without the lock -----------------------------------------------------------------------------
+
+
+def light_queue(**limits: float) -> EventQueue:
+    """
+    A queue with room for many, which says how far it may be filled without the lock.
+    """
+    queue = EventQueue(max_events=1_000, max_bytes=10**8, overflow="drop_newest")
+    for name, value in limits.items():
+        setattr(queue, name, value)
+    queue.lighten()
+    return queue
+
+
+def test_what_is_put_in_without_the_lock_counts_when_it_is_weighed() -> None:
+    """Pending at once; sizes, and what is held, at the next weighing."""
+    queue = light_queue()
+    for number in range(3):
+        queue.items += (b"12345", str(number))
+    assert (len(queue), queue.tail, queue.pending, queue.held_events) == (3, 3, 3, 0)
+    queue.weigh()
+    assert (queue.held_events, queue.held_bytes, queue.queued_bytes) == (3, 15, 15)
+    assert (queue.pending, queue.in_hand) == (3, 0)
+    assert queue.pop() == (b"12345", "0")
+    assert (queue.pending, queue.in_hand, queue.queued_bytes) == (3, 1, 10)
+
+
+@pytest.mark.parametrize(
+    "limits",
+    [
+        {"max_events": 2 * STRETCH - 1},
+        {"max_bytes": 2 * STRETCH * LIGHT - 1},
+        {"ring_events": 1},
+        {"ring_events": 2 * STRETCH - 1},
+        {"ring_bytes": 1},
+        {"closed": True},
+    ],
+)
+def test_where_the_bounds_or_a_sleeper_are_near_every_call_takes_the_lock(limits) -> None:
+    """Else a limit would be passed, or nobody woken."""
+    assert light_queue().light == 2 * STRETCH
+    assert light_queue(**limits).light == 0
+
+
+def test_a_stretch_is_bounded_by_what_it_began_with() -> None:
+    """After each weighing as many as a stretch may come; fewer never pass a limit."""
+    queue = light_queue(max_events=3 * STRETCH)
+    while len(queue.items) < queue.light:
+        queue.items += (b"x", "id")
+    assert len(queue) == STRETCH
+    queue.weigh()
+    queue.lighten()
+    assert queue.light == 4 * STRETCH
+    while len(queue.items) < queue.light:
+        queue.items += (b"x", "id")
+    queue.weigh()
+    queue.lighten()
+    assert (queue.light, len(queue)) == (0, 2 * STRETCH)
+
+
+def test_taking_takes_the_permission_back() -> None:
+    """Whoever takes works with counts that no call changes behind its back."""
+    for take in (take_one, take_some, give_up):
+        queue = light_queue()
+        queue.items += (b"x", "id")
+        take(queue)
+        assert (queue.light, queue.weighed) == (0, 0)
+
+
+def test_what_came_late_is_taken_out_again() -> None:
+    """Only that: what was weighed before stays."""
+    queue = light_queue()
+    queue.push(b"before", "before")
+    queue.items += (b"late", "late")
+    queue.items += (b"later", "later")
+    assert queue.take_late() == 2
+    assert list(queue) == [(b"before", "before")]
+    assert queue.take_late() == 0
+
+
+def test_whoever_is_told_is_told_once() -> None:
+    """At so many events or bytes; then not again until somebody wants to know."""
+    queue = queue_of([5])
+    for threshold in ({"ring_events": 2}, {"ring_bytes": 10}):
+        assert not queue.rings()
+        for name, value in threshold.items():
+            setattr(queue, name, value)
+        assert not queue.rings()
+        queue.push(b"12345", "more")
+        assert queue.rings()
+        assert not queue.rings()
+        queue.pop()

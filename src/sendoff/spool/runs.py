@@ -1,5 +1,5 @@
 """
-A set of whole numbers that come mostly in order, kept as runs.
+A set of whole numbers that come mostly in order, kept as runs; and events known by such a set.
 
 Plain. A million events behind a full memory are one run of two numbers.
 """
@@ -9,7 +9,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable
 
-__all__ = ["Runs"]
+__all__ = ["Runs", "Stretch"]
 
 
 class Runs:
@@ -115,3 +115,23 @@ class Runs:
         self._firsts.append(first)
         self._lasts.append(last)
         self._count += last - first + 1
+
+
+class Stretch:
+    """
+    Events of one segment that are on disk alone.
+
+    Args:
+        key: The segment's.
+        runs: Their numbers.
+        at: Where in the file to look for the first of them.
+        size: Bytes of their bodies.
+    """
+
+    __slots__ = ("at", "key", "runs", "size")
+
+    def __init__(self, key: int, runs: Runs, at: int, size: int) -> None:
+        self.key = key
+        self.runs = runs
+        self.at = at
+        self.size = size
