@@ -20,6 +20,7 @@ from typing import Any
 import click
 
 import sendoff
+from sendoff._lines import FIELDS, LINES
 from sendoff._values import EXTRA_TYPES, marker
 from sendoff.cli import cli
 from sendoff.destinations.verdicts import FAILURES, STATUSES
@@ -396,9 +397,38 @@ def command_line() -> str:
     return "".join([head, *parts])
 
 
+def log_events() -> str:
+    """
+    Every line of the logger, and its fields.
+    """
+    return (
+        "# Log events\n\nEvery line goes to the logger `sendoff`, and says under a stable name"
+        " what happened: the log record's `sendoff_event`.\nNames and fields stay; words may"
+        " change. Nothing here holds a credential or your data.\n\n"
+        + table(
+            ("event", "level", "when", "fields"),
+            [
+                (
+                    f"`{line.event}`",
+                    line.level,
+                    line.meaning,
+                    ", ".join(f"`sendoff_{name}`" for name in line.fields),
+                )
+                for line in LINES
+            ],
+        )
+        + "\n## Fields\n\n"
+        + table(
+            ("field", "meaning"),
+            [(f"`sendoff_{name}`", text) for name, text in FIELDS.items()],
+        )
+    )
+
+
 MAKERS: dict[str, Callable[[], str]] = {
     "calls.md": calls,
     "command-line.md": command_line,
+    "log-events.md": log_events,
     "names.md": names,
     "options.md": options,
     "statistics.md": statistics,

@@ -19,7 +19,15 @@ ROOT = Path(sendoff.__file__).parent
 VALUES = {"events", "options", "errors"}
 STEPS = {"_queue", "_batcher", "_narrow", "_throttle", "_breaker", "_window", "_retry"}
 STEP_MAY = VALUES | {"_queue", "_batcher"}  # a batcher takes from a queue, narrowing halves a batch
-PLAIN = STEPS | {"_backlog", "spool.places", "spool.record", "spool.runs"}
+PLAIN = STEPS | {
+    "_ages",
+    "_ledger",
+    "health",
+    "_backlog",
+    "spool.places",
+    "spool.record",
+    "spool.runs",
+}
 NOT_PLAIN = {"asyncio", "anyio", "time", "random", "socket", "aiohttp", "os", "fcntl"}
 PUBLIC_USERS = (
     *("cli", "__main__", "terminal", "demo", "replay", "sink"),
@@ -118,6 +126,7 @@ def test_what_is_plain_knows_no_clock_and_no_disk() -> None:
         ("sendoff._refill", {"_intake", "_spooled", "_assembly"}),
         ("sendoff._backlog", {"_spooled", "_refill", "_assembly"}),
         ("sendoff.spool.store", {"_spooled", "_refill", "spool.lane", "_assembly"}),
+        ("sendoff._ages", {"_lane", "_delivery", "_outage"}),
         ("sendoff._delivery", {"_lane"}),
         ("sendoff._gate", {"_delivery", "_outage"}),
         ("sendoff._outage", {"_delivery"}),
