@@ -13,7 +13,7 @@ import math
 import time
 import types
 from collections.abc import Callable, Coroutine, Generator
-from contextvars import Context
+from contextvars import Context, copy_context
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -223,13 +223,16 @@ class Host:
         Lets the lanes work until the last flush is over.
         """
         coroutines: list[Coroutine[Any, Any, None]] = []
+        context = copy_context()
         try:
             async with anyio.create_task_group() as tasks:
 
                 def spawn(work: Callable[[], Coroutine[Any, Any, None]], name: str) -> None:
                     coroutine = work()
                     coroutines.append(coroutine)
-                    tasks.start_soon(lambda: coroutine, name=name)
+                    # In the host's empty context: a call rings in its request's, and the worker
+                    # that it calls for would keep that one, and its span, for good.
+                    context.copy().run(partial(tasks.start_soon, lambda: coroutine, name=name))
 
                 for lane in self._lanes:
                     lane.start(spawn)
