@@ -83,7 +83,10 @@ def test_deliveries_make_no_spans(tracing, sink, kind, lane):
 
     assert asyncio.run(main()) == lane
     assert len(sink.events("freshpaint")) == 1
-    assert tracing.spans() == [("GET", trace.SpanKind.CLIENT), ("checkout", trace.SpanKind.INTERNAL)]
+    assert tracing.spans() == [
+        ("GET", trace.SpanKind.CLIENT),
+        ("checkout", trace.SpanKind.INTERNAL),
+    ]
 
 
 def test_a_session_of_yours_is_traced_as_you_made_it(tracing, sink):

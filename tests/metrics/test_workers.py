@@ -112,7 +112,9 @@ class Gunicorn:
         What a scrape shows, by name and the values of its own labels.
         """
         return {
-            " ".join([sample.name, *(sample.labels[one] for one in sorted(sample.labels))]): sample.value
+            " ".join(
+                [sample.name, *(sample.labels[one] for one in sorted(sample.labels))]
+            ): sample.value
             for family in parse(self.get("/metrics"))
             for sample in family.samples
         }
