@@ -6,8 +6,10 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import io
 import json
 import logging
+import re
 from pathlib import Path
 
 import pytest
@@ -202,3 +204,27 @@ def test_a_handler_that_raises_harms_nobody() -> None:
             write(line, *range(len(line.fields)))
     finally:
         logging.getLogger("sendoff").removeHandler(handler)
+
+
+def test_the_line_that_the_document_shows_is_the_one_that_is_written() -> None:
+    """The formatter and the line of `docs/how-to/monitor.md` belong together."""
+    page = (Path(__file__).parents[2] / "docs/how-to/monitor.md").read_text()
+    code = next(one for one in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "Json" in one)
+    shown = re.findall(r"```json\n(.*?)```", page, re.DOTALL)
+    stream = io.StringIO()
+    code = code.replace("StreamHandler()", "StreamHandler(stream)")
+    names: dict = {"stream": stream}
+    exec(code, names)
+
+    async def main() -> None:
+        d = dispatcher(Vendors(lambda *_: 401), datadog(flush_interval=0.0))
+        await d.start()
+        d.track("e", user_id="u")
+        await asyncio.sleep(5.0)
+        await d.aclose(timeout=0)
+
+    try:
+        run(main())
+    finally:
+        logging.getLogger("sendoff").removeHandler(names["handler"])
+    assert stream.getvalue().splitlines(keepends=True)[:1] == shown

@@ -238,7 +238,7 @@ def test_what_is_off_is_not_loaded() -> None:
         "sendoff.Dispatcher(sendoff.Freshpaint(token='t'), on_drop=print)\n"
         "print(*sorted(name for name in sys.modules"
         " if name.startswith('sendoff.') and name.split('.')[1] in"
-        " ('spool', '_backlog', '_spooled', '_refill', '_letters', 'replay', 'cli')))"
+        " ('spool', '_backlog', '_spooled', '_refill', '_letters', 'replay', 'cli', 'metrics')))"
     )
     result = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=_environment()
