@@ -20,10 +20,13 @@ from typing import Any
 import click
 
 import sendoff
+from sendoff._lines import FIELDS, LINES
 from sendoff._values import EXTRA_TYPES, marker
 from sendoff.cli import cli
 from sendoff.destinations.verdicts import FAILURES, STATUSES
 from sendoff.events import Action, DropReason
+from sendoff.metrics.metric import ATTRIBUTES
+from sendoff.metrics.names import LEFT_OUT, METRICS
 from sendoff.transports import http
 
 PAGES = Path(__file__).parent / "reference"
@@ -396,9 +399,82 @@ def command_line() -> str:
     return "".join([head, *parts])
 
 
+def log_events() -> str:
+    """
+    Every line of the logger, and its fields.
+    """
+    return (
+        "# Log events\n\nEvery line goes to the logger `sendoff`, and says under a stable name"
+        " what happened: the log record's `sendoff_event`.\nNames and fields stay; words may"
+        " change. Nothing here holds a credential or your data.\n\n"
+        + table(
+            ("event", "level", "when", "fields"),
+            [
+                (
+                    f"`{line.event}`",
+                    line.level,
+                    line.meaning,
+                    ", ".join(f"`sendoff_{name}`" for name in line.fields),
+                )
+                for line in LINES
+            ],
+        )
+        + "\n## Fields\n\n"
+        + table(
+            ("field", "meaning"),
+            [(f"`sendoff_{name}`", text) for name, text in FIELDS.items()],
+        )
+    )
+
+
+def metrics() -> str:
+    """
+    The table of metrics.
+    """
+    attributes = [
+        (f"`{label}`", ", ".join(f"`{name}`" for name in name_of.split(", or ")))
+        for label, name_of in ATTRIBUTES.items()
+    ]
+    return (
+        "# Metrics\n\nWhat `sendoff.metrics.prometheus` and `sendoff.metrics.opentelemetry` show:"
+        " the same figures, read from `stats()` when somebody collects.\n"
+        "All have the label `dispatcher` and, but where it says otherwise, `destination`.\n\n"
+        + table(
+            ("Prometheus", "OpenTelemetry", "kind", "unit", "labels", "meaning", "from"),
+            [
+                (
+                    f"`{metric.exposed}`",
+                    f"`{metric.otel}`",
+                    metric.kind.value,
+                    f"`{metric.unit}`",
+                    ", ".join(f"`{label}`" for label in metric.labels)
+                    + (" no `destination`" if metric.of_all else ""),
+                    metric.meaning,
+                    ", ".join(f"`{field}`" for field in metric.fields),
+                )
+                for metric in METRICS
+            ],
+        )
+        + "\nPrometheus knows up-down counters and gauges as gauges.\n"
+        "Where several processes are scraped as one, figures are added up; of"
+        + ",".join(
+            f" `{metric.exposed}` the {metric.merged}imum is shown"
+            for metric in METRICS
+            if metric.merged != "sum"
+        )
+        + ".\n\n## Labels and attributes\n\n"
+        "OpenTelemetry leaves out what is empty.\n\n"
+        + table(("label", "attribute"), attributes)
+        + "\n## What is no metric\n\n"
+        + table(("of `stats()`", "why"), [(f"`{name}`", why) for name, why in LEFT_OUT.items()])
+    )
+
+
 MAKERS: dict[str, Callable[[], str]] = {
     "calls.md": calls,
     "command-line.md": command_line,
+    "log-events.md": log_events,
+    "metrics.md": metrics,
     "names.md": names,
     "options.md": options,
     "statistics.md": statistics,

@@ -24,6 +24,7 @@ from sendoff.events import (
     Response,
     Verdict,
 )
+from sendoff.health import Ailment, Complaint, Health, health_of
 from sendoff.observers import DestinationStats, Report, Stats
 from sendoff.options import Retry, Spool, Tuning
 from sendoff.transports.base import Transport
@@ -31,7 +32,9 @@ from sendoff.transports.memory import MemoryTransport
 
 __all__ = [
     "Action",
+    "Ailment",
     "Binding",
+    "Complaint",
     "Datadog",
     "DeadLetters",
     "Destination",
@@ -44,6 +47,7 @@ __all__ = [
     "Fate",
     "Framing",
     "Freshpaint",
+    "Health",
     "HttpDestination",
     "Letter",
     "MemoryTransport",
@@ -61,5 +65,6 @@ __all__ = [
     "Tuning",
     "Verdict",
     "bind",
+    "health_of",
     "read_letters",
 ]

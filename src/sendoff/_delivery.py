@@ -19,11 +19,14 @@ from typing import Any
 import anyio
 from anyio.lowlevel import checkpoint
 
+from sendoff._ages import Downtime
 from sendoff._batcher import Batch, Batcher
 from sendoff._breaker import Breaker
 from sendoff._deadlines import Deadlines
 from sendoff._gate import Gate
 from sendoff._intake import Intake
+from sendoff._lines import BATCHES_REFUSED, REQUEST_FAILED
+from sendoff._log import write
 from sendoff._narrow import Narrowing
 from sendoff._outage import Outage
 from sendoff._retry import Backoff
@@ -61,8 +64,6 @@ NEVER = math.inf
 DELIVERED = Action.DELIVERED
 """Looked up once: an enum's member costs as much as a call."""
 
-logger = logging.getLogger("sendoff")
-
 
 class Delivery:
     """
@@ -73,6 +74,7 @@ class Delivery:
         batcher: Told when the vendor is seen to refuse batches.
         throttle: The lane's limit, or None.
         breaker: The lane's breaker.
+        downtime: Told of its pauses.
         transport: What sends.
         clock: Seconds of a monotonic clock.
         hopeless: Called when nothing more can be sent before the last flush ends.
@@ -84,6 +86,7 @@ class Delivery:
         batcher: Batcher,
         throttle: Throttle | None,
         breaker: Breaker,
+        downtime: Downtime,
         *,
         transport: Transport,
         clock: Callable[[], float],
@@ -95,7 +98,7 @@ class Delivery:
         self._batcher = batcher
         self._breaker = breaker
         self._gate = gate = Gate(throttle, breaker, Window(self._tuning.workers), clock)
-        self._outage = Outage(breaker, gate, self._tuning.retry, hopeless=hopeless)
+        self._outage = Outage(breaker, gate, self._tuning.retry, downtime, hopeless=hopeless)
         self._deadlines = Deadlines(self._tuning.timeout, clock)
         self._transport = transport
         self._clock = clock
@@ -108,6 +111,7 @@ class Delivery:
         # The loop before this one may have ended in the middle of a probe, and had its own clock.
         breaker.probe_ended()
         breaker.nudge(clock())
+        downtime.resume(clock())
         if throttle is not None:
             throttle.resume(clock())
 
@@ -254,8 +258,10 @@ class Delivery:
         if part.started is None:
             part.started = now
         verdict: Verdict | None = None
+        answer: int | str | None = None
         perhaps_sent = True
-        written = timed_out = False
+        given = written = timed_out = False
+        ledger = self._intake.ledger
 
         def sent() -> None:
             nonlocal written
@@ -264,28 +270,38 @@ class Delivery:
 
         try:
             ready = self._authorized(request)  # a retry goes with the key of its own moment
-            if not self._intake.ledger.lane:
-                self._intake.ledger.lane = lane_of(self._transport, ready)
+            if not ledger.lane:
+                ledger.lane = lane_of(self._transport, ready)
             part.tries += 1
             self._intake.tried(again=part.tries > 1)
+            ledger.begun(len(part.bodies), len(ready.body))
+            given = True
             self._deadlines.begin(task, now)
             try:
                 response = await self._transport.send(ready, sent)
             finally:
                 timed_out = self._deadlines.end(task)
+            answer = response.status
             verdict = self._destination.verdict(response, time.time())
         except TransportError as exc:
+            answer = exc.failure
             perhaps_sent = exc.perhaps_sent
             verdict = verdict_of_failure(exc.failure, exc.detail)
         except asyncio.CancelledError:
             if not timed_out:
                 raise
             perhaps_sent = written
-            verdict = verdict_of_failure("timeout" if written else "connect_timeout")
+            answer = "timeout" if written else "connect_timeout"
+            verdict = verdict_of_failure(answer)
         finally:
             if not written:  # else it is noted already
                 (gate.sent if perhaps_sent else gate.unsent)(permit)
-            self._outage.ended(permit, verdict, clock())
+            ended = clock()
+            if given:
+                ledger.ended(answer, ended - now)
+            if verdict is not None:
+                ledger.judged(verdict, ended)
+            self._outage.ended(permit, verdict, ended)
         return verdict
 
     async def _pause(self, seconds: float) -> None:
@@ -301,20 +317,17 @@ class Delivery:
 
     def _go_one_by_one(self) -> None:
         self._batcher.one_by_one()
-        logger.warning(
-            "%s: the intake refuses batches but takes their events one by one; "
-            "from now on every request carries one event",
-            self._intake.name,
-        )
+        write(BATCHES_REFUSED, self._intake.name)
 
     def _say(self, verdict: Verdict, consequence: str) -> None:
         self._intake.trouble = (verdict.status, verdict.detail)
         self._intake.log(
             f"{verdict.reason}, {consequence}",  # that events are lost is news after a retry
-            "%s: %s (%s); %s",
+            REQUEST_FAILED,
             verdict.reason,
             verdict.detail,
             consequence,
+            verdict.status,
             # Somebody must mend a configuration; an outage passes.
             level=logging.ERROR if verdict.action is Action.HOLD else logging.WARNING,
         )

@@ -17,7 +17,7 @@ import signal
 import sys
 import threading
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from types import FrameType
 from typing import Protocol
@@ -25,7 +25,16 @@ from typing import Protocol
 from sendoff._fork import forget_in_children
 from sendoff._threads import start_daemon
 
-__all__ = ["GRACE", "Leaver", "Left", "arm", "keep_until_exit", "listed", "release"]
+__all__ = [
+    "GRACE",
+    "Leaver",
+    "Left",
+    "after_last_flush",
+    "arm",
+    "keep_until_exit",
+    "listed",
+    "release",
+]
 
 GRACE = 0.45
 """Seconds beyond its timeout that a close waits for another thread's loop to answer."""
@@ -70,6 +79,7 @@ class _Exit:
         # All mutable state.
         self.kept: dict[int, Leaver] = {}  # by id: alive until it has nothing pending
         self.arranged = False
+        self.afterwards: list[Callable[[], object]] = []  # what others do then
 
     def _forget_parent(self) -> object:
         """
@@ -97,11 +107,18 @@ def keep_until_exit(leaver: Leaver, *, handle_sigterm: bool) -> None:
         handle_sigterm: Whether to `arm` here, too.
     """
     _exit.kept[id(leaver)] = leaver
-    if not _exit.arranged:
-        _exit.arranged = True
-        _arrange()
+    _arrange_once()
     if handle_sigterm:
         arm()
+
+
+def after_last_flush(callback: Callable[[], object]) -> None:
+    """
+    Has something done when the process ends, after the last flush of all dispatchers; in a forked
+    child, too. What it raises is ignored.
+    """
+    _exit.afterwards.append(callback)
+    _arrange_once()
 
 
 def arm() -> None:
@@ -124,6 +141,12 @@ def release(leaver: Leaver) -> None:
     _exit.kept.pop(id(leaver), None)
 
 
+def _arrange_once() -> None:
+    if not _exit.arranged:
+        _exit.arranged = True
+        _arrange()
+
+
 def _arrange() -> None:
     # Loaded only where it is in use: then this may be one of its children, which end without
     # running exit functions.
@@ -136,8 +159,17 @@ def _arrange() -> None:
 
 def _leave() -> None:
     """
-    Has everything leave, and says what is left.
+    Has everything leave, says what is left, and does what others want done then.
     """
+    try:
+        _flush()
+    finally:
+        for callback in tuple(_exit.afterwards):
+            with suppress(Exception):
+                callback()
+
+
+def _flush() -> None:
     kept = list(_exit.kept.values())
     for leaver in kept:
         leaver.stop_taking()  # from other threads, between the last look and the end

@@ -16,6 +16,8 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
+from sendoff._lines import HOOK_FAILED, HOOK_LATE
+from sendoff._log import write
 from sendoff.events import DroppedEvent, DropReason, Fate, Outcome
 from sendoff.observers import LogDamper
 
@@ -36,8 +38,6 @@ Given-up events kept for a slow callback; further ones are only counted. Their m
 
 MAX_OUTCOME_IDS = 100_000
 """Ids kept for a slow `on_outcome`, some 10 MB; further ones are only counted."""
-
-logger = logging.getLogger("sendoff")
 
 Item = TypeVar("Item")
 
@@ -105,9 +105,7 @@ class _Hook(Generic[Item]):
                     if said:
                         self.missed = 0
                 if said:
-                    logger.warning(
-                        "%s was too slow: %d %s were not shown to it", self.name, missed, self.what
-                    )
+                    write(HOOK_LATE, self.name, missed, self.what)
                 if not backlog:
                     return
                 self._show(backlog)
@@ -121,9 +119,7 @@ class _Hook(Generic[Item]):
         except Exception as exc:  # noqa: BLE001 the user's code may raise anything
             self.failures += 1
             if self.failures == 1:
-                logger.error(
-                    "%s raised %s; further ones are only counted", self.name, type(exc).__name__
-                )
+                write(HOOK_FAILED, self.name, type(exc).__name__, level=logging.ERROR)
 
 
 class DropHook(_Hook[tuple[DropReason, DroppedEvent]]):

@@ -23,6 +23,7 @@ import anyio
 
 from sendoff._errands import Errand, Errands
 from sendoff._fork import import_in_peace
+from sendoff._lines import STOPPED
 from sendoff._threads import in_thread
 
 if TYPE_CHECKING:
@@ -42,8 +43,6 @@ CLOSE_SECONDS = 0.1
 Seconds for closing connections after the last flush: a process ends within its deadline and half a
 second.
 """
-
-logger = logging.getLogger("sendoff")
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +200,7 @@ class Host:
             self.failed = True
             self._log.fault(
                 "stopped",
-                "sending has stopped: %s; calls start it again",
+                STOPPED,
                 type(exc).__name__,
                 level=logging.ERROR,
             )

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from sendoff._exit import Leaver, keep_until_exit, release
 from sendoff._fork import no_forks
 from sendoff._host import Host, Parts
+from sendoff._lines import GEVENT
 from sendoff._threads import in_thread, start_daemon, under_gevent
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ class Hosts:
                 if under_gevent():
                     self._parts.log.fault(
                         "gevent",
-                        "gevent leaves no loop to send from: events wait for the end",
+                        GEVENT,
                         level=logging.ERROR,
                     )
             elif self._left_loop is None or self._left_loop() is not loop:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from sendoff._bell import Bell
 from sendoff._encode import Encoder
 from sendoff._ledger import Ledger
+from sendoff._lines import DEAD_LETTERS, OVERFLOW, REJECTED, Line
 from sendoff._log import Log, type_name
 from sendoff._queue import LIGHT, NEVER, EventQueue, Evicted
 from sendoff.dead_letters import Parcel
@@ -189,7 +190,7 @@ class Intake:
         return not late
 
     def _overflowed(self, lost: Evicted) -> None:
-        self.log("overflow", "%s: the queue is full, events are dropped (%s)", self.queue.overflow)
+        self.log("overflow", OVERFLOW, self.queue.overflow)
         if self._hooks is not None:
             bodies, ids = zip(*lost, strict=True)
             self._hooks.given_up(self.name, DropReason.OVERFLOW, bodies, ids)
@@ -201,13 +202,7 @@ class Intake:
         """
         with self.lock:
             self.ledger.rejections[reason] += 1
-        self._log.call(
-            f"{self.name} {reason}",
-            "%s: an event was rejected, %s: %s",
-            self.name,
-            reason,
-            detail,
-        )
+        self._log.call(f"{self.name} {reason}", REJECTED, self.name, reason, detail)
 
     def filtered(self) -> None:
         """
@@ -286,9 +281,7 @@ class Intake:
         if batch.places is not None:
             self._settle(batch.places)
         if fault is not None:
-            self.log(
-                "dead letters", "%s: no dead letters are written, events are dropped: %s", fault
-            )
+            self.log("dead letters", DEAD_LETTERS, fault)
         if self._hooks is not None:
             self._hooks.given_up(self.name, reason, batch.bodies, batch.ids, written)
         if self._letters is not None:
@@ -325,11 +318,11 @@ class Intake:
             self.queue.weigh()
             return self.ledger.snapshot(self.queue, marked_fields=self._encoder.marked, state=state)
 
-    def log(self, kind: str, message: str, *args: object, level: int = logging.WARNING) -> None:
+    def log(self, kind: str, line: Line, *args: object, level: int = logging.WARNING) -> None:
         """
-        Writes a line, at most one of a kind in a minute; its first argument is this lane's name.
+        Writes a line, at most one of a kind in a minute; its first field is this lane's name.
         """
-        self._log.fault(f"{self.name} {kind}", message, self.name, *args, level=level)
+        self._log.fault(f"{self.name} {kind}", line, self.name, *args, level=level)
 
     # --- the way to the loop ----------------------------------------------------------------------
 

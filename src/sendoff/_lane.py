@@ -10,17 +10,21 @@ from __future__ import annotations
 
 import asyncio
 import math
+import time
 from collections import deque
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 import anyio
 from anyio.lowlevel import checkpoint
 
+from sendoff._ages import Downtime, Marks
 from sendoff._batcher import Batch, Batcher
 from sendoff._breaker import Breaker
 from sendoff._delivery import Delivery
 from sendoff._intake import Intake
+from sendoff._lines import REQUEST_BROKEN
 from sendoff._narrow import Narrowing
 from sendoff._sleepers import Sleepers
 from sendoff._taking import Taking
@@ -65,6 +69,8 @@ class Lane:
         self._taking = Taking(self._queue, self._lock, self._batcher)
         self._throttle = None if tuning.rate_limit is None else Throttle(tuning.rate_limit)
         self._breaker = Breaker()
+        self._downtime = Downtime()
+        self._marks = Marks()
         self._sleepers = Sleepers(intake, self._batcher, self._due_in, tuning.workers)
         self._rung = self._sleepers.ring
         self.refill = intake.refill(self._rung)  # None without a spool
@@ -72,7 +78,7 @@ class Lane:
         self._returned: deque[Batch] = deque()  # taken, but cut off before a fate
         self._deadline = NEVER  # when the last flush ends
         self._loop: asyncio.AbstractEventLoop
-        self._clock: Callable[[], float]
+        self._clock: Callable[[], float] = time.monotonic  # until there is a loop
         self._spawn: Spawn | None = None  # None while no task group is there
         self._delivery: Delivery
         self._drained: anyio.Event
@@ -83,7 +89,19 @@ class Lane:
         """
         The ledger at this instant.
         """
-        return self.intake.stats(self._breaker.state.value)
+        now = self._clock()
+        seen = self.intake.stats(self._breaker.state.value)
+        delivered_at = self.intake.ledger.delivered_at
+        with self._lock:
+            oldest, tail = self._oldest(), self._queue.tail
+            oldest_age = self._marks.age(oldest, tail, now)
+        return replace(
+            seen,
+            held_seconds=self._downtime.seconds(now),
+            delivery_age=None if delivered_at is None else max(0.0, now - delivered_at),
+            oldest_age=oldest_age,
+            rate_limit=self._tuning.rate_limit,
+        )
 
     def when_settled(self, notify: Callable[[], None]) -> int:
         """
@@ -136,6 +154,7 @@ class Lane:
             self._batcher,
             self._throttle,
             self._breaker,
+            self._downtime,
             transport=transport,
             clock=clock,
             hopeless=self._drained.set,
@@ -232,7 +251,7 @@ class Lane:
 
     def _contain(self, exc: Exception, work: Narrowing) -> None:
         error = type(exc).__name__
-        self.intake.log("internal", "%s: building or judging a request raised %s", error)
+        self.intake.log("internal", REQUEST_BROKEN, error)
         for part in work.give_up():
             self.intake.dropped(part, DropReason.INTERNAL, detail=f"raised {error}")
 
@@ -271,6 +290,15 @@ class Lane:
         if self._taking.go_on(batch, now) and self._is_more():
             self._rung()
 
+    def _oldest(self) -> int:
+        """
+        The sequence number of the oldest event without a fate; the next one's if there is none.
+        Under the lock.
+        """
+        loose = (*self._returned, *self.intake.writing)
+        firsts = [work.first for work in tuple(self._in_hand)] + [one.first for one in loose]
+        return min([self._queue.head, *firsts])
+
     def _is_more(self) -> bool:
         queue = self._queue
         if queue.items:
@@ -301,9 +329,7 @@ class Lane:
         # Mostly the first worker has the oldest event: not all are asked after every event.
         if self._queue.head >= least and all(work.first >= least for work in self._in_hand):
             with self._lock:
-                loose = (*self._returned, *self.intake.writing)
-                firsts = [work.first for work in self._in_hand] + [one.first for one in loose]
-                oldest = min([self._queue.head, *firsts])
+                oldest = self._oldest()
                 ready = [notify for target, notify in self._flushes if target <= oldest]
                 self._flushes = [flush for flush in self._flushes if flush[0] > oldest]
             for notify in ready:

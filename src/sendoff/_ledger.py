@@ -1,8 +1,8 @@
 """
-One destination's counts of fates.
+One destination's counts: of fates, and of the requests on the way to them.
 
-Plain: no lock; the lane changes it under its own. Every accepted event ends in exactly one of these
-counts.
+Plain: no lock; the lane changes the fates under its own, and of requests only the loop knows. Every
+accepted event ends in exactly one count of the fates.
 """
 
 from __future__ import annotations
@@ -11,10 +11,15 @@ from collections import Counter
 from types import MappingProxyType
 
 from sendoff._queue import EventQueue
-from sendoff.events import DropReason
+from sendoff.events import Action, DropReason, Verdict
 from sendoff.observers import DestinationStats
 
 __all__ = ["Ledger"]
+
+# Looked up once: an enum's member costs as much as a call.
+DELIVERED = Action.DELIVERED
+RETRY = Action.RETRY
+HOLD = Action.HOLD
 
 
 class Ledger:
@@ -31,11 +36,51 @@ class Ledger:
         self.dead_letter_faults = 0
         self.requests = 0
         self.retries = 0
+        self.request_events = 0
+        self.request_bytes = 0
+        self.request_seconds = 0.0
+        self.answers: Counter[int | str] = Counter()  # by status or failure
+        self.fault = ""  # why the last attempt failed, if it did
+        self.held = False  # it is a fault of configuration
+        self.delivered_at: float | None = None  # by the lane's clock
         self.lane = ""
         self.recovered = 0
         self.damaged = 0
         self.spool_bytes = 0  # this and the next are the spool's, brought here when asked for
         self.spool_faults = 0
+
+    def begun(self, events: int, size: int) -> None:
+        """
+        Counts what a request carries.
+        """
+        self.request_events += events
+        self.request_bytes += size
+
+    def ended(self, answer: int | str | None, seconds: float) -> None:
+        """
+        Counts how a request ended.
+
+        Args:
+            answer: The status, or the word for the failure; None if it was cut off.
+            seconds: How long it took.
+        """
+        self.request_seconds += seconds
+        if answer is not None:
+            self.answers[answer] += 1
+
+    def judged(self, verdict: Verdict, now: float) -> None:
+        """
+        Notes what an answer, or its absence, says of the vendor.
+        """
+        action = verdict.action
+        if action is DELIVERED:
+            self.delivered_at = now
+        elif action is RETRY or action is HOLD:
+            self.fault = verdict.reason
+            self.held = action is HOLD
+            return
+        self.fault = ""
+        self.held = False
 
     def snapshot(self, queue: EventQueue, *, marked_fields: int, state: str) -> DestinationStats:
         """
@@ -52,9 +97,19 @@ class Ledger:
             in_flight=queue.in_hand,
             requests=self.requests,
             retries=self.retries,
+            request_events=self.request_events,
+            request_bytes=self.request_bytes,
+            request_seconds=self.request_seconds,
+            answers=MappingProxyType({str(answer): n for answer, n in self.answers.items()}),
             marked_fields=marked_fields,
             state=state,
+            fault=self.fault,
+            held=self.held,
             lane=self.lane,
+            queue_events=queue.held_events,
+            queue_bytes=queue.held_bytes,
+            max_queue_events=queue.max_events,
+            max_queue_bytes=queue.max_bytes,
             spool_bytes=self.spool_bytes,
             spool_faults=self.spool_faults,
             recovered=self.recovered,

@@ -22,6 +22,8 @@ import anyio
 from sendoff._exit import GRACE, Left, listed, release
 from sendoff._host import abandon
 from sendoff._hosts import Hosts, running_loop
+from sendoff._lines import LEFT
+from sendoff._log import write
 from sendoff.observers import Report
 from sendoff.option_checks import check_number
 
@@ -55,7 +57,6 @@ class Lifecycle:
         self._lanes = parts.lanes
         self._errands = parts.errands
         self._grace = GRACE + parts.errands.seconds
-        self._log = parts.log
         self._shutdown_timeout = shutdown_timeout
         self._where = where
         self.hosts = Hosts(
@@ -225,7 +226,8 @@ class Lifecycle:
     def _closed_with(self, host: Host) -> None:
         if not self._leaving:
             left = self._located(host.given_up, host.kept)
-            self._log.last("events are left at the end: %s", listed(left))
+            # Undamped: there is one for each end.
+            write(LEFT, listed(left), sum(left.values()))
 
     def _located(self, given_up: Mapping[str, int], kept: Mapping[str, int]) -> Left:
         roots = {lane.name: lane.refill.root for lane in self._lanes if lane.refill is not None}

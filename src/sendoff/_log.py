@@ -3,7 +3,8 @@ The way of a dispatcher's lines to the logger: few, whatever happens and however
 
 Always holds: what a vendor does fills at most `FAULT_LINES` a minute over all destinations, what
 callers do at most `CALL_LINES`, so that neither hides the other; the lock is not held while a line
-is written, so a handler that calls us again cannot hang.
+is written, so a handler that calls us again cannot hang; every line carries its stable name and its
+arguments as fields of its log record, each under ``sendoff_``.
 """
 
 from __future__ import annotations
@@ -14,9 +15,10 @@ import threading
 import time
 from collections.abc import Callable
 
+from sendoff._lines import Line
 from sendoff.observers import LogDamper
 
-__all__ = ["Log", "type_name"]
+__all__ = ["Log", "type_name", "write"]
 
 FAULT_LINES = 6
 CALL_LINES = 3
@@ -38,6 +40,28 @@ def type_name(value: object) -> str:
     return name
 
 
+def write(line: Line, *args: object, level: int = logging.WARNING, repeats: int = 0) -> None:
+    """
+    Writes a line, undamped. Never raises.
+
+    Args:
+        line: Which.
+        args: Its fields, in their order; never a caller's data.
+        level: The level.
+        repeats: How many like it were held back.
+    """
+    fields = {f"sendoff_{name}": value for name, value in zip(line.fields, args, strict=False)}
+    fields["sendoff_event"] = line.event
+    text, shown = line.text, args[: line.places]
+    if repeats:
+        text += " (%d more like it since the last such line)"
+        shown += (repeats,)
+        fields["sendoff_repeats"] = repeats
+    # A handler or filter is somebody's code, and there is nobody to tell.
+    with contextlib.suppress(Exception):
+        logger.log(level, text, *shown, extra=fields)
+
+
 class Log:
     """
     A dispatcher's damped lines.
@@ -53,41 +77,28 @@ class Log:
         self._faults = LogDamper(most=FAULT_LINES)
         self._calls = LogDamper(most=CALL_LINES)
 
-    def fault(self, kind: str, message: str, *args: object, level: int = logging.WARNING) -> None:
+    def fault(self, kind: str, line: Line, *args: object, level: int = logging.WARNING) -> None:
         """
         Writes a line on what happened to accepted events. Any thread.
 
         Args:
             kind: One of a small set; lines of a kind are an interval apart.
-            message: The line, as `logging` takes it.
-            args: What stands in it; never a caller's data.
+            line: Which.
+            args: Its fields, in their order; never a caller's data.
             level: The level of the line.
         """
-        self._write(self._faults, kind, level, message, args)
+        self._write(self._faults, kind, level, line, args)
 
-    def call(self, kind: str, message: str, *args: object) -> None:
+    def call(self, kind: str, line: Line, *args: object) -> None:
         """
         Writes a line on a call that took no event, as `fault` does.
         """
-        self._write(self._calls, kind, logging.WARNING, message, args)
-
-    def last(self, message: str, *args: object) -> None:
-        """
-        Writes a line that is worth it whatever came before: there is one for each end.
-        """
-        with contextlib.suppress(Exception):  # as below
-            logger.warning(message, *args)
+        self._write(self._calls, kind, logging.WARNING, line, args)
 
     def _write(
-        self, damper: LogDamper, kind: str, level: int, message: str, args: tuple[object, ...]
+        self, damper: LogDamper, kind: str, level: int, line: Line, args: tuple[object, ...]
     ) -> None:
         with self._lock:
             held_back = damper.admit(kind, self.clock())
-        if held_back is None:
-            return
-        if held_back:
-            message += " (%d more like it since the last such line)"
-            args += (held_back,)
-        # A handler or filter is somebody's code, and there is nobody to tell.
-        with contextlib.suppress(Exception):
-            logger.log(level, message, *args)
+        if held_back is not None:
+            write(line, *args, level=level, repeats=held_back)

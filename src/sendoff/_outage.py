@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 
+from sendoff._ages import Downtime
 from sendoff._breaker import Breaker, BreakerState
 from sendoff._gate import Gate
 from sendoff._retry import Backoff, floor_of
@@ -42,15 +43,23 @@ class Outage:
         breaker: The lane's breaker.
         gate: Where workers wait.
         retry: The bounds of the pauses.
+        downtime: Told when the breaker is not closed, and when it is again.
         hopeless: Called when nothing more can be sent before the last flush ends.
     """
 
     def __init__(
-        self, breaker: Breaker, gate: Gate, retry: Retry, *, hopeless: Callable[[], None]
+        self,
+        breaker: Breaker,
+        gate: Gate,
+        retry: Retry,
+        downtime: Downtime,
+        *,
+        hopeless: Callable[[], None],
     ) -> None:
         self._breaker = breaker
         self._gate = gate
         self._retry = retry
+        self._downtime = downtime
         self._hopeless = hopeless
         self._probe_base = retry.base * PROBE_SHARE
         # All mutable state.
@@ -103,6 +112,7 @@ class Outage:
             self._pauses = self._new_pauses()
             self._down_since = NEVER
             self._gate.pump()
+        self._downtime.note(now, down=breaker.state is not CLOSED)
         if left < breaker.pause_left(now):
             self._hopeless()  # no probe will go before the last flush ends
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from sendoff._backlog import SpooledQueue
 from sendoff._intake import Intake
+from sendoff._lines import SPOOL_DAMAGED, SPOOL_FAULT, SPOOL_FULL, SPOOL_LOST
 from sendoff._queue import Evicted
 from sendoff._refill import Refill
 from sendoff.destinations.base import Destination
@@ -108,7 +109,7 @@ class SpooledIntake(Intake):
         if evicted == ():
             return True
         if place == FULL:
-            self.log("spool full", "%s: the spool is full, events are dropped")
+            self.log("spool full", SPOOL_FULL)
             if self._hooks is not None:
                 self._hooks.given_up(self.name, DropReason.SPOOL_FULL, (body,), (event_id,))
             return False
@@ -121,11 +122,7 @@ class SpooledIntake(Intake):
         """
         trouble, self.spool.trouble = self.spool.trouble, None
         if trouble is not None:
-            self.log(
-                "spool fault",
-                "%s: the spool has a fault (%s); what cannot be written is in memory alone",
-                trouble,
-            )
+            self.log("spool fault", SPOOL_FAULT, trouble)
 
     def disk_fault(self, exc: Exception) -> None:
         """
@@ -186,12 +183,7 @@ class SpooledIntake(Intake):
                 bad += item.bad
             self.ledger.damaged += bad
         if bad:
-            self.log(
-                "spool damaged",
-                "%s: the spool was damaged in %d places; the files are kept aside in %s",
-                bad,
-                self.spool.aside,
-            )
+            self.log("spool damaged", SPOOL_DAMAGED, bad, self.spool.aside)
         return True
 
     def next_stretch(self) -> tuple[Stretch, str, int, int, int] | None:
@@ -240,7 +232,7 @@ class SpooledIntake(Intake):
                 self.ledger.damaged += missing
                 self.spool.write_off(stretch.key, missing)
         if missing:
-            self.log("spool lost", "%s: %d events could not be read back from the spool", missing)
+            self.log("spool lost", SPOOL_LOST, missing)
 
     def park(self, returned: list[Batch]) -> list[Batch]:
         """

@@ -8,7 +8,6 @@ here raises for what is bound.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from contextvars import ContextVar, Token
 from dataclasses import dataclass
@@ -17,7 +16,8 @@ from types import TracebackType
 from typing import Any, Final
 from uuid import UUID
 
-from sendoff._log import type_name
+from sendoff._lines import BOUND_PROPERTIES
+from sendoff._log import type_name, write
 
 __all__ = ["Binding", "Bound", "bind"]
 
@@ -75,8 +75,6 @@ BOUND: Final[ContextVar[Bound | None]] = ContextVar("sendoff.bound", default=Non
 """
 What calls in this context add; None as long as nothing is bound.
 """
-
-_logger = logging.getLogger("sendoff")
 
 
 class Binding:
@@ -153,7 +151,7 @@ def bind(
         try:
             own = dict(properties)
         except Exception as exc:  # noqa: BLE001 a request must not fail because of what it binds
-            _logger.warning("bound properties are left out: %s", type_name(exc))
+            write(BOUND_PROPERTIES, type_name(exc))
     outer = BOUND.get() if inherit else None
     if outer is None:
         bound = Bound(user_id, account_id, session_id, device_id, ip, own)

@@ -27,6 +27,7 @@ from sendoff._fork import forget_in_children
 from sendoff._hook import OnDrop, OnOutcome
 from sendoff._hosts import running_loop
 from sendoff._ids import ids, new_id
+from sendoff._lines import CALL_FAILED, UNKNOWN_DESTINATION
 from sendoff._log import type_name
 from sendoff.context import BOUND
 from sendoff.dead_letters import DeadLetters
@@ -397,7 +398,7 @@ class Dispatcher:
         # No more than could be meant: an iterator may have no end.
         names = {to} if isinstance(to, str) else set(islice(to, MAX_NAMES))
         if not names.issubset(self._names):
-            self._warn("unknown destination", "`to` names no destination of this dispatcher")
+            self._log.call("unknown destination", UNKNOWN_DESTINATION)
         return tuple(intake for intake in self._intakes if intake.name in names)
 
     def _ways_to(self, to: str | Iterable[str]) -> Iterable[Way]:
@@ -405,10 +406,7 @@ class Dispatcher:
         return [way for way in self._ways if way[0] in named]
 
     def _contain(self, exc: Exception) -> None:
-        self._warn("internal", "an event was lost to an internal error, %s", type_name(exc))
-
-    def _warn(self, kind: str, message: str, *args: object) -> None:
-        self._log.call(kind, message, *args)
+        self._log.call("internal", CALL_FAILED, type_name(exc))
 
     # --- lifecycle --------------------------------------------------------------------------------
 
@@ -543,6 +541,8 @@ class Dispatcher:
             MappingProxyType({lane.name: lane.stats() for lane in self._lanes}),
             MappingProxyType(failures),
             MappingProxyType(missed),
+            self._hosts.state,
+            0 if self._settings.spool is None else self._settings.spool.max_bytes,
         )
 
 

@@ -38,12 +38,30 @@ class DestinationStats:
         in_flight: Pending events that a worker has in hand.
         requests: Requests given to the transport, retries included.
         retries: Those of `requests` that carried events which had been tried before.
+        request_events: Events in all `requests`; one that was tried twice counts twice.
+        request_bytes: Bytes of the bodies of all `requests`, as they were sent.
+        request_seconds: Seconds that all `requests` took, from leave to send to the answer.
+        answers: How `requests` ended: by the answer's status, such as ``"202"``, or by the word for
+            getting none, such as ``"timeout"``. What was cut off by an end is in neither.
         marked_fields: Fields that had no JSON form and were replaced by a marker.
         state: ``"closed"`` (sending), ``"open"`` (waiting out a fault), ``"half_open"`` (probing):
             the breaker's.
+        fault: Why the last request failed (a reason of the table of statuses); ``""`` if it did
+            not, or if only its events were at fault.
+        held: Whether `fault` is one of configuration, such as a wrong key: everything is kept and
+            tried slowly until somebody mends it.
+        held_seconds: Seconds in which `state` was not ``"closed"``, in all.
+        delivery_age: Seconds since the vendor last took something; None if it never did.
+        oldest_age: Seconds that the oldest pending event has been there, at least: 0 when `stats`
+            is asked for the first time since it came, and then as exact as it is asked often.
         lane: How requests go: ``"fast"`` (connections of our own) or ``"session"`` (aiohttp's
             ClientSession: through a proxy, a session of yours, or for what the fast lane does not
             know); a transport of yours by its class; ``""`` before the first attempt.
+        queue_events: Those of `pending` that are in memory.
+        queue_bytes: Bytes of these.
+        max_queue_events: The bound of `queue_events`.
+        max_queue_bytes: The bound of `queue_bytes`.
+        rate_limit: Requests that may be sent in a second; None for no limit.
         spool_bytes: Bytes on disk, in this dispatcher's part of the spool.
         spool_faults: Times that the disk refused something.
         recovered: Events taken over from a process that is gone; they count as pending first.
@@ -60,9 +78,23 @@ class DestinationStats:
     in_flight: int
     requests: int
     retries: int
+    request_events: int = 0
+    request_bytes: int = 0
+    request_seconds: float = 0.0
+    answers: Mapping[str, int] = field(default_factory=dict)
     marked_fields: int
     state: str
+    fault: str = ""
+    held: bool = False
+    held_seconds: float = 0.0
+    delivery_age: float | None = None
+    oldest_age: float = 0.0
     lane: str = ""
+    queue_events: int = 0
+    queue_bytes: int = 0
+    max_queue_events: int = 0
+    max_queue_bytes: int = 0
+    rate_limit: int | None = None
     spool_bytes: int = 0
     spool_faults: int = 0
     recovered: int = 0
@@ -100,11 +132,16 @@ class Stats:
             the name of the option; only those above 0.
         hook_missed: Events that `on_drop` and `on_outcome` were too slow to be shown, by the name
             of the option; only those above 0.
+        state: ``"running"``; ``"idle"`` before the first call in a loop and after the end of one;
+            ``"closed"`` after `aclose`, when calls are rejected.
+        max_spool_bytes: The bound of `spool_bytes` over all destinations; 0 without a spool.
     """
 
     destinations: Mapping[str, DestinationStats]
     hook_failures: Mapping[str, int] = field(default_factory=dict)
     hook_missed: Mapping[str, int] = field(default_factory=dict)
+    state: str = "idle"
+    max_spool_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,15 @@ ROOT = Path(sendoff.__file__).parent
 VALUES = {"events", "options", "errors"}
 STEPS = {"_queue", "_batcher", "_narrow", "_throttle", "_breaker", "_window", "_retry"}
 STEP_MAY = VALUES | {"_queue", "_batcher"}  # a batcher takes from a queue, narrowing halves a batch
-PLAIN = STEPS | {"_backlog", "spool.places", "spool.record", "spool.runs"}
+PLAIN = STEPS | {
+    "_ages",
+    "_ledger",
+    "health",
+    "_backlog",
+    "spool.places",
+    "spool.record",
+    "spool.runs",
+}
 NOT_PLAIN = {"asyncio", "anyio", "time", "random", "socket", "aiohttp", "os", "fcntl"}
 PUBLIC_USERS = (
     *("cli", "__main__", "terminal", "demo", "replay", "sink"),
@@ -119,6 +127,7 @@ def test_what_is_plain_knows_no_clock_and_no_disk() -> None:
         ("sendoff._refill", {"_intake", "_spooled", "_assembly"}),
         ("sendoff._backlog", {"_spooled", "_refill", "_assembly"}),
         ("sendoff.spool.store", {"_spooled", "_refill", "spool.lane", "_assembly"}),
+        ("sendoff._ages", {"_lane", "_delivery", "_outage"}),
         ("sendoff._delivery", {"_lane"}),
         ("sendoff._gate", {"_delivery", "_outage"}),
         ("sendoff._outage", {"_delivery"}),
@@ -126,7 +135,11 @@ def test_what_is_plain_knows_no_clock_and_no_disk() -> None:
         ("sendoff._host", {"_hosts", "_lifecycle", "_assembly"}),
         ("sendoff._hosts", {"_lifecycle", "dispatcher"}),
         ("sendoff._lifecycle", {"_assembly"}),
-        ("sendoff._exit", {"_hosts", "_lifecycle", "dispatcher"}),
+        ("sendoff._exit", {"_hosts", "_lifecycle", "dispatcher", "endings"}),
+        ("sendoff.endings", {"metrics.shared"}),
+        ("prometheus_client", {"metrics.prometheus", "metrics.shared"}),
+        ("opentelemetry", {"metrics.opentelemetry"}),
+        ("sendoff.metrics.shared", {"metrics.prometheus"}),
         ("sendoff._errands", {"_host", "_hosts", "_lifecycle", "_assembly"}),
         ("sendoff._hook", {"_intake", "_spooled", "_assembly", "dispatcher"}),
         ("sendoff._letters", {"_intake", "_spooled", "_assembly"}),
@@ -226,7 +239,7 @@ def test_what_is_off_is_not_loaded() -> None:
         "sendoff.Dispatcher(sendoff.Freshpaint(token='t'), on_drop=print)\n"
         "print(*sorted(name for name in sys.modules"
         " if name.startswith('sendoff.') and name.split('.')[1] in"
-        " ('spool', '_backlog', '_spooled', '_refill', '_letters', 'replay', 'cli')))"
+        " ('spool', '_backlog', '_spooled', '_refill', '_letters', 'replay', 'cli', 'metrics')))"
     )
     result = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=_environment()

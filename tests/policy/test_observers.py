@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sendoff import DestinationStats, DropReason, Report
+from sendoff import Action, DestinationStats, DropReason, Report, Verdict
 from sendoff._ledger import Ledger
 from sendoff._queue import EventQueue
 from sendoff.observers import LOG_INTERVAL, MAX_KINDS, LogDamper
@@ -57,12 +57,19 @@ def test_a_ledgers_snapshot_shows_the_queue_and_stays():
     ledger.rejections["invalid_event"] += 2
     ledger.dropped[DropReason.OVERFLOW] += 1
     ledger.lane = "fast"
+    ledger.begun(3, 17)
+    ledger.ended(503, 0.25)
+    ledger.judged(Verdict(Action.RETRY, "server_error"), 1.0)
     stats = ledger.snapshot(queue, marked_fields=6, state="open")
+    ledger.ended(202, 0.5)
+    ledger.judged(Verdict(Action.DELIVERED, "delivered"), 2.0)
     ledger.lane = "session"
     ledger.rejections["invalid_event"] += 1
     ledger.dropped[DropReason.REFUSED] += 1
     queue.pop()
-    assert dataclasses.asdict(dataclasses.replace(stats, rejections={}, dropped={})) == {
+    assert dataclasses.asdict(
+        dataclasses.replace(stats, rejections={}, dropped={}, answers={})
+    ) == {
         "delivered": 4,
         "rejections": {},
         "dropped": {},
@@ -73,14 +80,29 @@ def test_a_ledgers_snapshot_shows_the_queue_and_stays():
         "in_flight": 1,
         "requests": 0,
         "retries": 0,
+        "request_events": 3,
+        "request_bytes": 17,
+        "request_seconds": 0.25,
+        "answers": {},
         "marked_fields": 6,
         "state": "open",
+        "fault": "server_error",
+        "held": False,
+        "held_seconds": 0.0,
+        "delivery_age": None,
+        "oldest_age": 0.0,
         "lane": "fast",
+        "queue_events": 3,
+        "queue_bytes": 15,
+        "max_queue_events": 10,
+        "max_queue_bytes": 100,
+        "rate_limit": None,
         "spool_bytes": 0,
         "spool_faults": 0,
         "recovered": 0,
         "damaged": 0,
     }
+    assert dict(stats.answers) == {"503": 1}
     assert (dict(stats.rejections), dict(stats.dropped)) == ({"invalid_event": 2}, {"overflow": 1})
     assert stats.submitted == 4 + 2 + 1 + 3
     with pytest.raises(TypeError):

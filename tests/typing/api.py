@@ -20,6 +20,7 @@ from sendoff import (
     EventRejected,
     Framing,
     Freshpaint,
+    Health,
     HttpDestination,
     Letter,
     MemoryTransport,
@@ -33,6 +34,7 @@ from sendoff import (
     Transport,
     Tuning,
     Verdict,
+    health_of,
     read_letters,
 )
 from sendoff.destinations.base import Dumps
@@ -147,3 +149,14 @@ destinations: list[Destination] = [
     Bare(),
 ]
 transport: Transport = MemoryTransport()
+
+
+def health(stats: Stats) -> None:
+    assert_type(health_of(stats, nearly_full=0.9, late=60), Health)
+    for complaint in health_of(stats).complaints:
+        print(complaint.ailment.value, complaint.destination or "all", complaint.detail)
+    for name, one in stats.destinations.items():
+        assert_type(one.answers, Mapping[str, int])
+        assert_type(one.delivery_age, float | None)
+        assert_type(one.rate_limit, int | None)
+        print(name, one.held, one.fault, one.oldest_age)

@@ -76,7 +76,10 @@ class Requests(Generic[RequestT]):
         except Exception as exc:  # noqa: BLE001 the app's own code, and a request waits
             if not self._told:
                 self._told = True
+                error = type(exc).__name__
                 _logger.warning(
-                    "the context of requests is not bound: %s (told once)", type(exc).__name__
+                    "the context of requests is not bound: %s (told once)",
+                    error,
+                    extra={"sendoff_event": "sendoff.context.failed", "sendoff_error": error},
                 )
             return bind(ip=ip)

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterable
 from zlib import crc32
 
+from sendoff._lines import SPOOL_STRANGER
 from sendoff._log import Log
 from sendoff.options import Spool
 from sendoff.spool.files import Segment, header_of, scan
@@ -280,7 +281,7 @@ class Store:
         path = f"{folder.path}/{name}.seg"
         if path not in self._said:
             self._said.add(path)
-            self._log.fault("spool stranger", "the spool file %s %s; it is left alone", path, why)
+            self._log.fault("spool stranger", SPOOL_STRANGER, path, why)
 
 
 def _absolute(path: str) -> str:

@@ -75,6 +75,10 @@ class SessionLane:
             cookie_jar=aiohttp.DummyCookieJar(),
             headers={"User-Agent": "sendoff", "Accept-Encoding": "identity"},
         )
+        # What OpenTelemetry, Sentry and others put into every new session: our requests are none of
+        # the app's spans, and their headers nothing for a vendor. A session that was given keeps
+        # its own.
+        self._session.trace_configs.clear()
 
     async def send(self, request: Request, sent: Callable[[], None]) -> Response:
         """
