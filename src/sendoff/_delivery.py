@@ -258,9 +258,9 @@ class Delivery:
         if part.started is None:
             part.started = now
         verdict: Verdict | None = None
-        answer: int | str | None = None
+        answer: int | str = 0
         perhaps_sent = True
-        given = written = timed_out = False
+        begun = written = timed_out = False
         ledger = self._intake.ledger
 
         def sent() -> None:
@@ -273,9 +273,8 @@ class Delivery:
             if not ledger.lane:
                 ledger.lane = lane_of(self._transport, ready)
             part.tries += 1
-            self._intake.tried(again=part.tries > 1)
-            ledger.begun(len(part.bodies), len(ready.body))
-            given = True
+            ledger.begun(len(part.bodies), len(ready.body), again=part.tries > 1)
+            begun = True
             self._deadlines.begin(task, now)
             try:
                 response = await self._transport.send(ready, sent)
@@ -284,7 +283,7 @@ class Delivery:
             answer = response.status
             verdict = self._destination.verdict(response, time.time())
         except TransportError as exc:
-            answer = exc.failure
+            answer = exc.failure if begun else 0
             perhaps_sent = exc.perhaps_sent
             verdict = verdict_of_failure(exc.failure, exc.detail)
         except asyncio.CancelledError:
@@ -297,10 +296,8 @@ class Delivery:
             if not written:  # else it is noted already
                 (gate.sent if perhaps_sent else gate.unsent)(permit)
             ended = clock()
-            if given:
-                ledger.ended(answer, ended - now)
-            if verdict is not None:
-                ledger.judged(verdict, ended)
+            if verdict is not None:  # else it was cut off
+                ledger.ended(answer, verdict, ended - now, ended)
             self._outage.ended(permit, verdict, ended)
         return verdict
 

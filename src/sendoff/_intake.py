@@ -292,15 +292,6 @@ class Intake:
         Notes in the spool, if there is one, that events have their fate.
         """
 
-    def tried(self, *, again: bool) -> None:
-        """
-        Counts a request.
-        """
-        # Without the lock: only the loop counts these, and no other count goes with them.
-        self.ledger.requests += 1
-        if again:
-            self.ledger.retries += 1
-
     def refill(self, rung: Callable[[], None]) -> Refill | None:
         """
         What brings back events that are on disk alone; None without a spool.

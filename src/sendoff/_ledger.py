@@ -49,29 +49,36 @@ class Ledger:
         self.spool_bytes = 0  # this and the next are the spool's, brought here when asked for
         self.spool_faults = 0
 
-    def begun(self, events: int, size: int) -> None:
+    def begun(self, events: int, size: int, *, again: bool) -> None:
         """
-        Counts what a request carries.
-        """
-        self.request_events += events
-        self.request_bytes += size
-
-    def ended(self, answer: int | str | None, seconds: float) -> None:
-        """
-        Counts how a request ended.
+        Counts a request. Like `ended` without the lock: only the loop counts these, and no other
+        count goes with them.
 
         Args:
-            answer: The status, or the word for the failure; None if it was cut off.
-            seconds: How long it took.
+            events: What it carries.
+            size: Bytes of its body.
+            again: Whether its events were tried before.
         """
-        self.request_seconds += seconds
-        if answer is not None:
-            self.answers[answer] += 1
+        self.requests += 1
+        self.request_events += events
+        self.request_bytes += size
+        if again:
+            self.retries += 1
 
-    def judged(self, verdict: Verdict, now: float) -> None:
+    def ended(self, answer: int | str, verdict: Verdict, seconds: float, now: float) -> None:
         """
-        Notes what an answer, or its absence, says of the vendor.
+        Counts how a request ended, and notes what that says of the vendor.
+
+        Args:
+            answer: The status, or the word for the failure; 0 if none was made, for want of a
+                credential.
+            verdict: What it means.
+            seconds: How long it took.
+            now: Seconds of the lane's clock.
         """
+        if answer:
+            self.request_seconds += seconds
+            self.answers[answer] += 1
         action = verdict.action
         if action is DELIVERED:
             self.delivered_at = now
@@ -79,8 +86,9 @@ class Ledger:
             self.fault = verdict.reason
             self.held = action is HOLD
             return
-        self.fault = ""
-        self.held = False
+        if self.fault:
+            self.fault = ""
+            self.held = False
 
     def snapshot(self, queue: EventQueue, *, marked_fields: int, state: str) -> DestinationStats:
         """

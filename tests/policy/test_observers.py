@@ -57,12 +57,10 @@ def test_a_ledgers_snapshot_shows_the_queue_and_stays():
     ledger.rejections["invalid_event"] += 2
     ledger.dropped[DropReason.OVERFLOW] += 1
     ledger.lane = "fast"
-    ledger.begun(3, 17)
-    ledger.ended(503, 0.25)
-    ledger.judged(Verdict(Action.RETRY, "server_error"), 1.0)
+    ledger.begun(3, 17, again=False)
+    ledger.ended(503, Verdict(Action.RETRY, "server_error"), 0.25, 1.0)
     stats = ledger.snapshot(queue, marked_fields=6, state="open")
-    ledger.ended(202, 0.5)
-    ledger.judged(Verdict(Action.DELIVERED, "delivered"), 2.0)
+    ledger.ended(202, Verdict(Action.DELIVERED, "delivered"), 0.5, 2.0)
     ledger.lane = "session"
     ledger.rejections["invalid_event"] += 1
     ledger.dropped[DropReason.REFUSED] += 1
@@ -78,7 +76,7 @@ def test_a_ledgers_snapshot_shows_the_queue_and_stays():
         "pending": 3,
         "pending_bytes": 15,
         "in_flight": 1,
-        "requests": 0,
+        "requests": 1,
         "retries": 0,
         "request_events": 3,
         "request_bytes": 17,
