@@ -139,7 +139,7 @@ class SpooledQueue(EventQueue):
             if it is on disk.
         """
         size = len(body)
-        fits = self._fits(size)
+        fits = self.held_events < self.max_events and self.held_bytes + size <= self.max_bytes
         evicted: Evicted = ()
         if place >= 0 and (self._behind or not fits):
             self._put_behind(place, at, size)
@@ -154,8 +154,11 @@ class SpooledQueue(EventQueue):
         if self._behind:
             self._behind.append(_Waiting(body, event_id))
             self.waiting += 1
-        else:
-            self._queue(body, event_id, place)
+        else:  # as `_queue`, without the call
+            self.queued_bytes += size
+            self.weighed += 2
+            self.items += (body, event_id)
+            self.places += (place,)
         return evicted
 
     def adopt(self, stretch: Stretch) -> None:
@@ -190,7 +193,6 @@ class SpooledQueue(EventQueue):
         return self.held_events == self.waiting
 
     def _queue(self, body: bytes, event_id: str, place: int) -> None:
-        # As in `EventQueue.push`; nothing comes in without the lock here.
         self.queued_bytes += len(body)
         self.weighed += 2
         self.items += (body, event_id)

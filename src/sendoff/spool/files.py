@@ -97,28 +97,22 @@ class Segment:
         self.fd = fd
         self.start = self.size = len(header)
 
-    def write(self, record: bytes) -> bool:
+    def cut_away(self, before: int, written: int) -> None:
         """
-        Appends one record.
+        Cuts away what was written of a record that is not there whole.
 
-        Returns:
-            Whether it is there whole. If not, what was written of it is cut away again.
+        Args:
+            before: The size before that; `size` does not count it.
+            written: How many bytes of it.
 
         Raises:
-            OSError: Nothing was written, or it could not be cut away; nothing must be appended
-                then.
+            OSError: It could not be cut away, and nothing must be appended here any more.
         """
-        before = self.size
-        written = os.write(self.fd, record)
-        self.size += written
-        if written == len(record):
-            return True
         if os.fstat(self.fd).st_size != before + written:
             # A call that interrupted this one (a signal handler's) has written behind it.
+            self.size += written
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         os.ftruncate(self.fd, before)
-        self.size -= written
-        return False
 
     def acknowledge(self, runs: list[tuple[int, int]]) -> int:
         """

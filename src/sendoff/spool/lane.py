@@ -26,6 +26,9 @@ __all__ = ["DAMAGED", "LaneSpool"]
 RETRY = 1.0
 """Seconds after which the disk is tried again, and looked at whether the files are still there."""
 
+MOST_SPARE = 2**20
+"""Bytes written at most between two looks at what all lanes have on disk together."""
+
 MAX_ACK_FILES = 8
 """Files of acknowledgements kept open, of those that belong to older segments."""
 
@@ -56,6 +59,7 @@ class LaneSpool:
         self.segments: dict[int, Segment] = {}
         self.current: Segment | None = None  # what events are appended to
         self.bytes = 0  # on disk
+        self._spare = 0  # bytes that may be written before the others' are asked for
         self.faults = 0
         self.trouble: str | None = None  # the last fault, until it was said
         self._retry_at = -math.inf
@@ -87,12 +91,18 @@ class LaneSpool:
                 segment = self._ready(now)
             number = segment.number()
             record = frame(number, event_id, body)
-            if self._store.used() + len(record) > self._max_bytes:
+            size = len(record)
+            self._spare -= size
+            if self._spare < 0 and not self._has_room(size):
                 return FULL
-            if not segment.write(record):
+            before = segment.size
+            written = os.write(segment.fd, record)
+            if written != size:
+                segment.cut_away(before, written)
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            self.bytes += len(record)
+            segment.size += size
             segment.total += 1
+            self.bytes += size
             if self._always:
                 self._sync(segment.fd)
             return segment.key << PLACE_BITS | number
@@ -106,6 +116,16 @@ class LaneSpool:
             self._depth -= 1
             if self._full_files and not self._depth:
                 self._close_full_files()
+
+    def _has_room(self, size: int) -> bool:
+        """
+        Whether a record fits, and how much may be written until that is asked again.
+        """
+        store = self._store
+        room = self._max_bytes - store.used() - size
+        # All lanes together set aside half of what there is, so none passes the limit.
+        self._spare = min(MOST_SPARE, room // (2 * len(store.lanes)))
+        return room >= 0
 
     def _ready(self, now: float) -> Segment:
         """

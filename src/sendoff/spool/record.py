@@ -118,6 +118,8 @@ def read_header(data: bytes) -> Header | None:
 
 # --- events ---------------------------------------------------------------------------------------
 
+_pack_numbers = _NUMBERS.pack
+
 
 def frame(number: int, event_id: str, body: bytes) -> bytes:
     """
@@ -129,8 +131,8 @@ def frame(number: int, event_id: str, body: bytes) -> bytes:
         body: The encoded event.
     """
     text = event_id.encode("utf-8", "surrogatepass")
-    numbers = _NUMBERS.pack(number, len(text), len(body))
-    check = crc32(body, crc32(text, crc32(numbers))).to_bytes(4, "big")
+    numbers = _pack_numbers(number, len(text), len(body))
+    check = crc32(body, crc32(numbers + text)).to_bytes(4, "big")
     return b"".join((RECORD_MARK, numbers, check, text, body))  # one copy of the body
 
 
