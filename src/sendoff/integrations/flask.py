@@ -8,7 +8,9 @@ to stop here.
 
 from __future__ import annotations
 
-from flask import Flask, Request, current_app, g, request
+from typing import Any
+
+from flask import Flask, Request, appcontext_pushed, current_app, g, request
 
 from sendoff.dispatcher import Dispatcher
 from sendoff.integrations._shared import (
@@ -53,21 +55,36 @@ def install(
     if KEY in app.extensions:
         raise RuntimeError(TWICE)
     if requests.binds:
-
-        def before() -> None:
-            # The request itself and not its proxy, which means another one elsewhere.
-            own = request._get_current_object()  # type: ignore[attr-defined]
-            setattr(g, KEY, requests.bind(own, own.remote_addr))
-
-        def teardown(error: BaseException | None) -> None:
-            # A hook that answered before ours leaves nothing to undo.
-            binding = g.pop(KEY, None)
-            if binding is not None:
-                binding.undo()
-
-        app.before_request(before)
-        app.teardown_request(teardown)
+        _bind(app, requests)
     app.extensions[KEY] = dispatcher
+
+
+def _bind(app: Flask, requests: Requests[Request]) -> None:
+    """
+    Binds at the beginning of each request, and whenever its context comes back to make a part of
+    what is streamed; undoes it when the context goes.
+    """
+
+    def before() -> None:
+        # The request itself and not its proxy, which means another one elsewhere.
+        own = request._get_current_object()  # type: ignore[attr-defined]
+        again = requests.prepare(own, own.remote_addr)
+        setattr(g, KEY, (again, [again()]))
+
+    def pushed(sender: Flask, **_: Any) -> None:
+        again, bindings = g.get(KEY, (None, None))
+        if again is not None:
+            bindings.append(again())
+
+    def teardown(error: BaseException | None) -> None:
+        # A hook that answered before ours leaves nothing to undo.
+        _, bindings = g.get(KEY, (None, None))
+        while bindings:
+            bindings.pop().undo()
+
+    app.before_request(before)
+    app.teardown_request(teardown)
+    appcontext_pushed.connect(pushed, app, weak=False)
 
 
 def dispatcher_of(app: Flask | None = None) -> Dispatcher:
