@@ -157,4 +157,3 @@ def example(name: str, sink: SinkProcess, monkeypatch: pytest.MonkeyPatch) -> Mo
 
 
 needs_redis = pytest.mark.skipif(shutil.which("redis-server") is None, reason="no redis-server")
-
