@@ -11,8 +11,9 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, Generic, TypeVar
 
 from sendoff.context import Binding, bind
+from sendoff.option_checks import check_callback, check_choice
 
-__all__ = ["KEY", "NO_DISPATCHER", "Context", "Requests"]
+__all__ = ["KEY", "NO_DISPATCHER", "Context", "Requests", "check_installable"]
 
 KEY: Final = "sendoff.dispatcher"
 """
@@ -34,6 +35,23 @@ The app's own word on a request: keywords of `sendoff.bind`, or None for nothing
 _logger = logging.getLogger("sendoff")
 
 
+def check_installable(*, installed: bool, started: bool = False) -> None:
+    """
+    Raises unless an app can be given a dispatcher.
+
+    Args:
+        installed: Whether it has one.
+        started: Whether its start-up is over, so that nothing could be added to it.
+
+    Raises:
+        RuntimeError: It has one, or it is too late.
+    """
+    if installed:
+        raise RuntimeError("a dispatcher is installed in this app already")
+    if started:
+        raise RuntimeError("this app has started: install the dispatcher before it serves")
+
+
 class Requests(Generic[RequestT]):
     """
     Binds for each request what is known of it.
@@ -44,9 +62,14 @@ class Requests(Generic[RequestT]):
             in the log once.
         client_address: Whether the client's address is bound, too. An address is personal data:
             off unless asked for.
+
+    Raises:
+        OptionError: One of them is something else.
     """
 
     def __init__(self, context: Context[RequestT] | None, *, client_address: bool) -> None:
+        check_callback("context", context)
+        check_choice("client_address", client_address, (True, False))
         self._context = context
         self._client_address = client_address
         # All mutable state.
@@ -65,9 +88,10 @@ class Requests(Generic[RequestT]):
 
         Args:
             request: What the app's function is given.
-            address: The client's address as the framework has it; bound only if asked for.
+            address: The client's address as the framework has it; bound only if asked for. Empty is
+                none: so a Unix socket shows.
         """
-        ip = address if self._client_address else None
+        ip = (address or None) if self._client_address else None
         if self._context is None:
             return bind(ip=ip)
         try:
