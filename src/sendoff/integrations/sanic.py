@@ -20,12 +20,13 @@ __all__ = ["dispatcher_of", "install"]
 
 _OUTERMOST: Final = 1_000_000
 """
-The priority of listeners that start first and stop last; Sanic's own is 0.
+The priority of listeners that start first and stop last, and of a middleware that runs first;
+Sanic's own is 0.
 """
 
-_INNERMOST: Final = -1_000_000
+_INNERMOST: Final = -_OUTERMOST
 """
-The priority of a request middleware that runs after the others.
+The priority of a request middleware that runs last.
 """
 
 _binding: Final[ContextVar[Binding | None]] = ContextVar("sendoff.sanic", default=None)
@@ -66,8 +67,9 @@ def install(
     app.register_listener(start, "before_server_start", priority=_OUTERMOST)
     app.register_listener(close, "after_server_stop", priority=_OUTERMOST)
     if requests.binds:
-        # One task serves all requests of a connection, and Sanic has no word for the end of one
-        # that also comes after a streamed answer. So each ends the one before it, at once.
+        # One task serves all requests of a connection, and nothing that Sanic calls at the end of
+        # one comes after a streamed answer. So each ends the one before it, before all else. Not
+        # by a signal: those are compiled away by what the process's first app has no use for.
         def end(request: Request[Any, Any]) -> None:
             if (binding := _binding.get()) is not None:
                 _binding.set(None)
@@ -78,7 +80,7 @@ def install(
             address = request.client_ip.strip("[]") if client_address else None
             _binding.set(requests.bind(request, address))
 
-        app.add_signal(end, "http.lifecycle.request")
+        app.register_middleware(end, "request", priority=_OUTERMOST)
         app.register_middleware(begin, "request", priority=_INNERMOST)
 
 
