@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from sendoff.context import Binding, bind
 from sendoff.errors import OptionError
-from sendoff.option_checks import check_callback
+from sendoff.option_checks import check_callback, check_choice
 
 if TYPE_CHECKING:
     from sendoff.dispatcher import Dispatcher
 
-__all__ = ["KEY", "NO_DISPATCHER", "TWICE", "Context", "Requests", "check_blocking"]
+__all__ = ["KEY", "NO_DISPATCHER", "Context", "Requests", "check_blocking", "check_installable"]
 
 KEY: Final = "sendoff.dispatcher"
 """
@@ -29,11 +29,6 @@ The key under which an app's state, a WSGI environ or an ASGI scope holds the di
 NO_DISPATCHER: Final = "no dispatcher here; was `install(app, dispatcher)` called?"
 """
 What `dispatcher_of` says, as a `LookupError`.
-"""
-
-TWICE: Final = "a dispatcher is installed here already; `install` is called once for an app"
-"""
-What `install` says the second time, as a `RuntimeError`.
 """
 
 _FIELDS: Final = frozenset(inspect.signature(bind).parameters)
@@ -48,6 +43,23 @@ The app's own word on a request: keywords of `sendoff.bind`, or None for nothing
 _logger = logging.getLogger("sendoff")
 
 
+def check_installable(*, installed: bool, started: bool = False) -> None:
+    """
+    Raises unless an app can be given a dispatcher.
+
+    Args:
+        installed: Whether it has one.
+        started: Whether its start-up is over, so that nothing could be added to it.
+
+    Raises:
+        RuntimeError: It has one, or it is too late.
+    """
+    if installed:
+        raise RuntimeError("a dispatcher is installed in this app already")
+    if started:
+        raise RuntimeError("this app has started: install the dispatcher before it serves")
+
+
 class Requests(Generic[RequestT]):
     """
     Binds for each request what is known of it.
@@ -60,11 +72,12 @@ class Requests(Generic[RequestT]):
             off unless asked for.
 
     Raises:
-        OptionError: `context` is no plain function.
+        OptionError: One of them is something else.
     """
 
     def __init__(self, context: Context[RequestT] | None, *, client_address: bool) -> None:
         check_callback("context", context)
+        check_choice("client_address", client_address, (True, False))
         self._context = context
         self._client_address = client_address
         # All mutable state.
@@ -90,7 +103,8 @@ class Requests(Generic[RequestT]):
 
         Args:
             request: What the app's function is given.
-            address: The client's address as the framework has it; bound only if asked for.
+            address: The client's address as the framework has it; bound only if asked for. Empty is
+                none: so a Unix socket shows.
         """
         return self.prepare(request, address)()
 
@@ -103,7 +117,7 @@ class Requests(Generic[RequestT]):
             request: As for `bind`.
             address: As for `bind`.
         """
-        ip = address if self._client_address else None
+        ip = (address or None) if self._client_address else None
         if self._context is None:
             return partial(bind, ip=ip)
         try:

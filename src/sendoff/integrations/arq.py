@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from sendoff.context import Binding
 from sendoff.dispatcher import Dispatcher
-from sendoff.integrations._shared import KEY, NO_DISPATCHER, TWICE, Context, Requests
+from sendoff.integrations._shared import KEY, NO_DISPATCHER, Context, Requests, check_installable
 
 __all__ = ["dispatcher_of", "install"]
 
@@ -48,8 +48,7 @@ def install(settings: Any, dispatcher: Dispatcher, *, context: Context[Job] | No
         RuntimeError: The settings have a dispatcher already.
     """
     requests = Requests(context, client_address=False)
-    if KEY in _entries(settings):
-        raise RuntimeError(TWICE)
+    check_installable(installed=KEY in _entries(settings))
     _set(settings, KEY, dispatcher)
     began, ended = _own(settings, "on_startup"), _own(settings, "on_shutdown")
 

@@ -16,10 +16,10 @@ from sendoff.dispatcher import Dispatcher
 from sendoff.integrations._shared import (
     KEY,
     NO_DISPATCHER,
-    TWICE,
     Context,
     Requests,
     check_blocking,
+    check_installable,
 )
 from sendoff.option_checks import check_number
 
@@ -78,8 +78,7 @@ def install(
     check_number("flush_timeout", flush_timeout, least=0, above=True)
     check_number("margin", margin, least=0)
     requests = Requests(context, client_address=client_address)
-    if hasattr(handler, KEY):
-        raise RuntimeError(TWICE)
+    check_installable(installed=hasattr(handler, KEY))
 
     @wraps(handler)
     def flushing(event: Event, lambda_context: Any) -> AnswerT:

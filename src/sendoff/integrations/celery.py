@@ -18,10 +18,10 @@ from sendoff.dispatcher import Dispatcher
 from sendoff.integrations._shared import (
     KEY,
     NO_DISPATCHER,
-    TWICE,
     Context,
     Requests,
     check_blocking,
+    check_installable,
 )
 
 __all__ = ["dispatcher_of", "install"]
@@ -52,8 +52,7 @@ def install(
     """
     check_blocking(dispatcher, "Celery")
     requests = Requests(context, client_address=False)
-    if KEY in vars(app):
-        raise RuntimeError(TWICE)
+    check_installable(installed=KEY in vars(app))
     setattr(app, KEY, dispatcher)
     worker = _Worker(dispatcher)
     for signal, receiver in (

@@ -25,10 +25,10 @@ from sendoff.errors import OptionError
 from sendoff.integrations._shared import (
     KEY,
     NO_DISPATCHER,
-    TWICE,
     Context,
     Requests,
     check_blocking,
+    check_installable,
 )
 
 if TYPE_CHECKING:
@@ -99,8 +99,7 @@ def install(
         RuntimeError: The application has a dispatcher already.
     """
     requests = Requests(context, client_address=client_address)
-    if isinstance(app, _Installed):
-        raise RuntimeError(TWICE)  # noqa: TRY004 it is what `install` says everywhere
+    check_installable(installed=isinstance(app, _Installed))
     if requests.binds and not any(_binds(path) for path in settings.MIDDLEWARE):
         raise OptionError(
             f"context and client_address need {MIDDLEWARE!r} in MIDDLEWARE, after authentication"

@@ -16,10 +16,10 @@ from sendoff.dispatcher import Dispatcher
 from sendoff.integrations._shared import (
     KEY,
     NO_DISPATCHER,
-    TWICE,
     Context,
     Requests,
     check_blocking,
+    check_installable,
 )
 
 __all__ = ["dispatcher_of", "install"]
@@ -52,8 +52,7 @@ def install(
     """
     check_blocking(dispatcher, "Flask")
     requests = Requests(context, client_address=client_address)
-    if KEY in app.extensions:
-        raise RuntimeError(TWICE)
+    check_installable(installed=KEY in app.extensions)
     if requests.binds:
         _bind(app, requests)
     app.extensions[KEY] = dispatcher
