@@ -130,15 +130,18 @@ def output_of(folder: Path) -> str:
     return (folder / "output").read_text()
 
 
-def arrived_once(sink: SinkProcess, given: set[str], said: str = "") -> None:
+def arrived_once(sink: SinkProcess, orders: set[str], said: str = "") -> None:
     """
-    Raises unless each of these events is at both vendors, and no event there twice.
+    Raises unless the event of each order is at both vendors, and no order there twice.
     """
-    for vendor in ("datadog", "freshpaint"):
-        arrived = Counter(sink.ids(vendor))  # type: ignore[arg-type]
-        missing = given - arrived.keys()
-        assert not missing, f"{vendor}: {len(missing)} of {len(given)} did not arrive\n{said}"
-        assert set(arrived.values()) == {1}, vendor
+    arrived = {
+        "datadog": Counter(one["order"] for one in sink.events("datadog")),
+        "freshpaint": Counter(one["properties"]["order"] for one in sink.events("freshpaint")),
+    }
+    for vendor, counts in arrived.items():
+        missing = orders - counts.keys()
+        assert not missing, f"{vendor}: {len(missing)} of {len(orders)} did not arrive\n{said}"
+        assert set(counts.values()) == {1}, vendor
 
 
 def example(name: str, sink: SinkProcess, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
