@@ -27,4 +27,4 @@ def context(event: dict[str, Any]) -> dict[str, object]:
     return {"user_id": event["headers"].get("x-user")}  # yours asks the authorizer
 
 
-handler = install(place, dispatcher, context=context, flush_timeout=1.0)
+handler = install(place, dispatcher, context=context)

@@ -8,6 +8,7 @@ of the call's own time. What the handler returns or raises passes through.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from functools import wraps
 from typing import Any, Final, TypeVar
@@ -55,6 +56,9 @@ def install(
     Gives a handler its dispatcher, which is flushed before each answer, and binds for each call
     what `context` says of it.
 
+    The dispatcher is started here, so that what its start loads is loaded while the function is
+    being initialised and not in its first call.
+
     Args:
         handler: The function's handler, a plain function.
         dispatcher: What sends; with ``blocking=True``. It stays open from call to call.
@@ -91,6 +95,9 @@ def install(
             dispatcher.flush_blocking(_seconds(lambda_context, flush_timeout, margin))
 
     setattr(flushing, KEY, dispatcher)
+    # A loop of its own, so that the thread's is left as it is.
+    with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
+        runner.run(dispatcher.start())
     return flushing
 
 
