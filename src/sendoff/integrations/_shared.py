@@ -13,7 +13,7 @@ from typing import Any, Final, Generic, TypeVar
 from sendoff.context import Binding, bind
 from sendoff.option_checks import check_callback, check_choice
 
-__all__ = ["KEY", "NO_DISPATCHER", "Context", "Requests", "check_installable"]
+__all__ = ["KEY", "NO_DISPATCHER", "TWICE", "Context", "Requests", "check_installable"]
 
 KEY: Final = "sendoff.dispatcher"
 """
@@ -23,6 +23,11 @@ The key under which an app's state, a WSGI environ or an ASGI scope holds the di
 NO_DISPATCHER: Final = "no dispatcher here; was `install(app, dispatcher)` called?"
 """
 What `dispatcher_of` says, as a `LookupError`.
+"""
+
+TWICE: Final = "a dispatcher is installed here already; `install` is called once for an app"
+"""
+What `install` says the second time, as a `RuntimeError`.
 """
 
 RequestT = TypeVar("RequestT")
@@ -47,7 +52,7 @@ def check_installable(*, installed: bool, started: bool = False) -> None:
         RuntimeError: It has one, or it is too late.
     """
     if installed:
-        raise RuntimeError("a dispatcher is installed in this app already")
+        raise RuntimeError(TWICE)
     if started:
         raise RuntimeError("this app has started: install the dispatcher before it serves")
 
