@@ -392,7 +392,7 @@ def test_what_cannot_work_is_refused(memory: Memory) -> None:
         with pytest.raises(OptionError, match="context must be a plain function"):
             install(asgi, memory.dispatcher, context=context)  # type: ignore[arg-type]
         app = install(asgi, Dispatcher(Freshpaint(token="t")))
-        with pytest.raises(RuntimeError, match="installed in this app already"):
+        with pytest.raises(RuntimeError, match="installed here already"):
             install(app, memory.dispatcher)
         with pytest.raises(LookupError, match="no dispatcher here"):
             dispatcher_of(asgi)

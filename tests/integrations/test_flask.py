@@ -149,5 +149,5 @@ def test_what_cannot_work_is_refused() -> None:
     with pytest.raises(OptionError, match="context must be a plain function"):
         install(app, dispatcher, context=context)  # type: ignore[arg-type]
     install(app, dispatcher)
-    with pytest.raises(RuntimeError, match="installed in this app already"):
+    with pytest.raises(RuntimeError, match="installed here already"):
         install(app, dispatcher)

@@ -116,7 +116,7 @@ def test_a_litestar_configuration_takes_one_dispatcher() -> None:
     """`install` may stand in `on_app_init`, and hands the configuration back."""
     _, config = empty_apps_of_litestar()
     assert of_litestar.install(config, Vendor().dispatcher) is config
-    with pytest.raises(RuntimeError, match="installed in this app already"):
+    with pytest.raises(RuntimeError, match="installed here already"):
         of_litestar.install(config, Vendor().dispatcher)
 
 

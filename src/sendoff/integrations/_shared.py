@@ -19,7 +19,15 @@ from sendoff.option_checks import check_callback, check_choice
 if TYPE_CHECKING:
     from sendoff.dispatcher import Dispatcher
 
-__all__ = ["KEY", "NO_DISPATCHER", "Context", "Requests", "check_blocking", "check_installable"]
+__all__ = [
+    "KEY",
+    "NO_DISPATCHER",
+    "TWICE",
+    "Context",
+    "Requests",
+    "check_blocking",
+    "check_installable",
+]
 
 KEY: Final = "sendoff.dispatcher"
 """
@@ -29,6 +37,11 @@ The key under which an app's state, a WSGI environ or an ASGI scope holds the di
 NO_DISPATCHER: Final = "no dispatcher here; was `install(app, dispatcher)` called?"
 """
 What `dispatcher_of` says, as a `LookupError`.
+"""
+
+TWICE: Final = "a dispatcher is installed here already; `install` is called once for an app"
+"""
+What `install` says the second time, as a `RuntimeError`.
 """
 
 _FIELDS: Final = frozenset(inspect.signature(bind).parameters)
@@ -55,7 +68,7 @@ def check_installable(*, installed: bool, started: bool = False) -> None:
         RuntimeError: It has one, or it is too late.
     """
     if installed:
-        raise RuntimeError("a dispatcher is installed in this app already")
+        raise RuntimeError(TWICE)
     if started:
         raise RuntimeError("this app has started: install the dispatcher before it serves")
 
