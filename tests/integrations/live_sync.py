@@ -5,7 +5,6 @@ under load, and what has arrived.
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import shutil
@@ -16,13 +15,12 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 
 from sendoff import Dispatcher, Freshpaint, MemoryTransport
-from sendoff.sink import SinkProcess
+from sendoff.sink import Settings, SinkProcess
 
 EXAMPLES = Path(__file__).parents[2] / "docs/examples"
 
@@ -80,7 +78,7 @@ def a_sink() -> Iterator[SinkProcess]:
     """
     To be made a fixture.
     """
-    with SinkProcess() as process:
+    with SinkProcess(Settings(keep_events=100_000)) as process:
         yield process
 
 
@@ -132,7 +130,8 @@ def output_of(folder: Path) -> str:
 
 def arrived_once(sink: SinkProcess, orders: set[str], said: str = "") -> None:
     """
-    Raises unless the event of each order is at both vendors, and no order there twice.
+    Raises unless the event of each order is at both vendors, and no order there twice; others may
+    be there whose answer or result never came.
     """
     arrived = {
         "datadog": Counter(one["order"] for one in sink.events("datadog")),
@@ -142,21 +141,6 @@ def arrived_once(sink: SinkProcess, orders: set[str], said: str = "") -> None:
         missing = orders - counts.keys()
         assert not missing, f"{vendor}: {len(missing)} of {len(orders)} did not arrive\n{said}"
         assert set(counts.values()) == {1}, vendor
-
-
-def example(name: str, sink: SinkProcess, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """
-    An example, loaded into this process with the sink in the place of both vendors.
-    """
-    for key, value in environment(sink).items():
-        if key.startswith(("DD_", "FRESHPAINT_")):
-            monkeypatch.setenv(key, value)
-    spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 needs_redis = pytest.mark.skipif(shutil.which("redis-server") is None, reason="no redis-server")
