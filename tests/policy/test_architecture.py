@@ -105,6 +105,11 @@ def test_what_is_plain_knows_no_clock_and_no_disk() -> None:
         ("litestar", {"integrations.litestar"}),
         ("quart", {"integrations.quart"}),
         ("sanic", {"integrations.sanic"}),
+        ("django", {"integrations.django"}),
+        ("asgiref", {"integrations.django"}),
+        ("flask", {"integrations.flask"}),
+        ("celery", {"integrations.celery"}),
+        ("arq", {"integrations.arq"}),
         ("sendoff.integrations.starlette", {"integrations.fastapi"}),
         (
             "sendoff.integrations._asgi",
@@ -224,7 +229,7 @@ def test_importing_the_package_is_cheap() -> None:
         "import sys, sendoff; print(*sorted({name.partition('.')[0] for name in sys.modules}"
         " & {'aiohttp', 'httptools', 'yarl', 'click', 'rich', 'uvloop', 'redis', 'numpy',"
         " 'pydantic', 'attrs', 'fastapi', 'starlette', 'litestar', 'quart', 'sanic', 'django',"
-        " 'flask', 'prometheus_client', 'opentelemetry'}))"
+        " 'flask', 'celery', 'arq', 'prometheus_client', 'opentelemetry'}))"
     )
     result = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=_environment()
