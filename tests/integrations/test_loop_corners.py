@@ -28,6 +28,7 @@ from integrations.loop_apps import (
     serving_asgi,
     serving_sanic,
 )
+from sendoff import bind
 from sendoff.integrations import aiohttp as of_aiohttp
 from sendoff.integrations import fastapi as of_fastapi
 from sendoff.integrations import litestar as of_litestar
@@ -223,6 +224,33 @@ def test_the_apps_lifespan_state_is_handed_on() -> None:
     of_starlette.install(app, Vendor().dispatcher)
     with TestClient(app) as client:
         assert client.get("/").text == "42"
+
+
+def test_a_dependency_may_bind() -> None:
+    """FastAPI: as a coroutine, also one that yields; in threads as well, and to the request's end."""
+    from fastapi import Depends, FastAPI
+
+    vendor = Vendor()
+    app = FastAPI()
+    of_fastapi.install(app, vendor.dispatcher)
+
+    async def plain(request: Request) -> None:
+        if "x-user" in request.headers:
+            bind(user_id=request.headers["x-user"])
+
+    async def yielding(request: Request) -> AsyncIterator[None]:
+        with bind(device_id="d-1", user_id=request.headers.get("x-user")):
+            yield
+
+    for path, dependency in (("/a", plain), ("/b", yielding)):
+        app.get(path, dependencies=[Depends(dependency)])(
+            lambda: str(give(vendor.dispatcher, "plain"))
+        )
+    with TestClient(app) as client:
+        for path in ("/a", "/b"):
+            for headers in ({"x-user": "u-1"}, {}, {"x-user": "u-2"}):
+                assert client.get(path, headers=headers).json() == "None"
+    assert vendor.users("plain") == ["u-1", "unknown", "u-2"] * 2
 
 
 @pytest.mark.parametrize("when", ["start", "stop"])
