@@ -104,7 +104,7 @@ def shown(value: Any) -> str:
         return "required"
     if isinstance(value, int | float) and not isinstance(value, bool):
         return f"{value:,}"
-    return f"`{value!r}`"
+    return f"`{value.__name__}`" if inspect.isfunction(value) else f"`{value!r}`"
 
 
 def options_of(owner: Any, section_name: str = "Args") -> str:
