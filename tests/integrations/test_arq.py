@@ -55,6 +55,8 @@ async def live(settings: Any, jobs: dict[str, Any]) -> None:
         await asyncio.gather(asyncio.create_task(function(ctx)), return_exceptions=True)
         if "on_job_end" in hooks:
             await hooks["on_job_end"](ctx)
+        if "after_job_end" in hooks:
+            await hooks["after_job_end"](ctx)
 
     worker: dict[str, Any] = {}
     await hooks["on_startup"](worker)
@@ -82,7 +84,7 @@ def test_the_workers_own_hooks_run_within(form: str) -> None:
 
         return run
 
-    names = ("on_startup", "on_shutdown", "on_job_start", "on_job_end")
+    names = ("on_startup", "on_shutdown", "on_job_start", "on_job_end", "after_job_end")
     hooks = {name: hook(name) for name in names}
     settings: Any = hooks if form == "dict" else type("WorkerSettings", (), hooks)
     install(settings, dispatcher, context=lambda ctx: {"user_id": f"u-{ctx['job_id']}"})
@@ -97,8 +99,10 @@ def test_the_workers_own_hooks_run_within(form: str) -> None:
         "on_job_start": "d",
         "job": "u-7",
         "on_job_end": "u-7",
+        "after_job_end": "d",
         "on_shutdown": "d",
     }
+    assert "closed" in repr(dispatcher)  # and not only stopped with the loop
     assert (transport.opened, transport.closed) == (1, 1)
 
 
@@ -150,6 +154,7 @@ def test_a_shutdown_that_raises_closes_all_the_same() -> None:
     with pytest.raises(ZeroDivisionError):
         asyncio.run(live(settings, {}))
     assert given(transport) == {"last": "d"}
+    assert "closed" in repr(dispatcher)
 
 
 def test_what_cannot_work_is_refused() -> None:
