@@ -153,8 +153,9 @@ class _Backend:
         return AuthCredentials(), SimpleUser(conn.headers["x-name"])
 
 
-def test_a_context_sees_what_middleware_found_also_if_it_was_added_later() -> None:
-    """Starlette: the binding is made behind all the app's middleware."""
+@pytest.mark.parametrize("later", [True, False])
+def test_a_context_sees_what_middleware_found(later: bool) -> None:
+    """Starlette: the binding is made behind all the app's middleware, whenever it was added."""
     vendor = Vendor()
 
     def plain(request: Request) -> Any:
@@ -162,10 +163,13 @@ def test_a_context_sees_what_middleware_found_also_if_it_was_added_later() -> No
         return PlainTextResponse("ok")
 
     app = Starlette(routes=[Route("/", plain)])
+    if not later:
+        app.add_middleware(AuthenticationMiddleware, backend=_Backend())
     of_starlette.install(
         app, vendor.dispatcher, context=lambda request: {"user_id": request.user.username}
     )
-    app.add_middleware(AuthenticationMiddleware, backend=_Backend())
+    if later:
+        app.add_middleware(AuthenticationMiddleware, backend=_Backend())
     with TestClient(app) as client:
         client.get("/", headers={"x-name": "u-1"})
     assert vendor.users("plain") == ["u-1"]
@@ -227,7 +231,7 @@ def test_the_apps_lifespan_state_is_handed_on() -> None:
 
 
 def test_a_dependency_may_bind() -> None:
-    """FastAPI: as a coroutine, also one that yields; in threads as well, and to the request's end."""
+    """FastAPI: as a coroutine, also one that yields; for threads as well, to the request's end."""
     from fastapi import Depends, FastAPI
 
     vendor = Vendor()
