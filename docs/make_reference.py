@@ -7,19 +7,22 @@ Writes docs/reference from the code, so that no table can say what the code does
 from __future__ import annotations
 
 import ast
+import importlib
 import inspect
 import itertools
+import pkgutil
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from enum import Enum
 from pathlib import Path
-from types import FunctionType
+from types import FunctionType, ModuleType
 from typing import Any
 
 import click
 
 import sendoff
+import sendoff.integrations
 from sendoff._lines import FIELDS, LINES
 from sendoff._values import EXTRA_TYPES, marker
 from sendoff.cli import cli
@@ -104,7 +107,7 @@ def shown(value: Any) -> str:
         return "required"
     if isinstance(value, int | float) and not isinstance(value, bool):
         return f"{value:,}"
-    return f"`{value!r}`"
+    return f"`{value.__name__}`" if inspect.isfunction(value) else f"`{value!r}`"
 
 
 def options_of(owner: Any, section_name: str = "Args") -> str:
@@ -383,6 +386,52 @@ def names() -> str:
     return "".join([head, *parts]).replace("``", "`")
 
 
+# --- integrations ---------------------------------------------------------------------------------
+
+
+def values_of(module: ModuleType) -> dict[str, str]:
+    """
+    The strings that stand under the values of a module.
+    """
+    docs: dict[str, str] = {}
+    for node, after in itertools.pairwise(ast.parse(inspect.getsource(module)).body):
+        if isinstance(node, ast.Assign | ast.AnnAssign) and isinstance(after, ast.Expr):
+            target = node.target if isinstance(node, ast.AnnAssign) else node.targets[0]
+            docs[target.id] = inspect.cleandoc(after.value.value)  # type: ignore[attr-defined]
+    return docs
+
+
+def integrations() -> str:
+    """
+    The names of every integration whose framework is installed.
+    """
+    head = (
+        "# Integrations\n\nOne module for each framework, with the same verbs in each;"
+        " how they are used: [frameworks](../how-to/frameworks.md)."
+        "\nA module imports its framework, and nothing else of the package does.\n"
+    )
+    parts = [head]
+    for found in pkgutil.iter_modules(sendoff.integrations.__path__):
+        if found.name.startswith("_"):
+            continue
+        try:
+            module = importlib.import_module(f"sendoff.integrations.{found.name}")
+        except ImportError:  # its framework is not here
+            continue
+        parts.append(f"\n## `{module.__name__}`\n\n{inspect.cleandoc(module.__doc__ or '')}\n")
+        for name in module.__all__:
+            thing = getattr(module, name)
+            home = getattr(thing, "__module__", module.__name__)
+            if home != module.__name__ and home.startswith("sendoff.integrations."):
+                text = f"As in `{home}`.\n"
+            elif inspect.isfunction(thing) or isinstance(thing, type):
+                text = described(thing)
+            else:
+                text = f"{values_of(module)[name]}\n"
+            parts.append(f"\n### `{name}`\n\n{text}")
+    return "".join(parts).replace("``", "`")
+
+
 # --- the command line -----------------------------------------------------------------------------
 
 
@@ -475,6 +524,7 @@ MAKERS: dict[str, Callable[[], str]] = {
     "command-line.md": command_line,
     "log-events.md": log_events,
     "metrics.md": metrics,
+    "integrations.md": integrations,
     "names.md": names,
     "options.md": options,
     "statistics.md": statistics,

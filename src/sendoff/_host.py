@@ -171,8 +171,9 @@ class Host:
         if not self._closed:
             self._flush_until = min(self._flush_until, self._clock() + timeout)
             self._closed = True
-        self.call(self._close_asked.set)
+        # In this order: a thread's loop may be through with all and closed before the next line.
         self.when_over(notify)
+        self.call(self._close_asked.set)
 
     def forsake(self) -> None:
         """

@@ -530,6 +530,13 @@ class Dispatcher:
         """
         self.close()
 
+    @property
+    def blocking(self) -> bool:
+        """
+        Whether it sends from a thread of its own, as the option says.
+        """
+        return self._settings.blocking
+
     def stats(self) -> Stats:
         """
         A snapshot of every destination's ledger. From any thread.

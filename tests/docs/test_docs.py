@@ -39,7 +39,16 @@ def blocks(language: str) -> Iterator[tuple[str, str]]:
             yield f"{page.relative_to(ROOT)}-{number}", match.group(1)
 
 
-CODE = {name: code for name, code in blocks("python") if "import" in code}
+def shown(example: Path) -> str:
+    """
+    An example as a page shows it: without the docstring at its top.
+    """
+    return re.sub(r'\A""".*?"""\n+', "", example.read_text(), flags=re.DOTALL)
+
+
+# Apps that other tests run, as they stand in their files.
+SHOWN = {shown(path) for path in (ROOT / "docs/examples").glob("*.py")}
+CODE = {name: code for name, code in blocks("python") if "import" in code and code not in SHOWN}
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +84,20 @@ def test_the_code_runs(name: str, sink: SinkProcess) -> None:
     """Every Python block with an import is a script that works as it stands."""
     result = run(CODE[name], sink)
     assert result.returncode == 0, result.stderr
+
+
+def test_an_example_is_shown_as_it_is() -> None:
+    """What a page shows as an example's code is what is in its file."""
+    found = []
+    for page in PAGES:
+        for name, code in re.findall(
+            r"^<!-- example (\S+) -->\n```python\n(.*?)^```",
+            page.read_text(),
+            re.MULTILINE | re.DOTALL,
+        ):
+            assert code == shown(ROOT / "docs/examples" / name), f"{page}: {name}"
+            found.append(name)
+    assert len(found) == len(set(found)) >= 6
 
 
 def test_the_tutorial_prints_what_it_says(sink: SinkProcess) -> None:

@@ -105,14 +105,30 @@ def test_what_is_plain_knows_no_clock_and_no_disk() -> None:
                 "transports.resolver",
                 "sink.server",
                 "sink.wire",
+                "integrations.aiohttp",
             },
+        ),
+        ("starlette", {"integrations.starlette"}),
+        ("fastapi", {"integrations.fastapi"}),
+        ("litestar", {"integrations.litestar"}),
+        ("quart", {"integrations.quart"}),
+        ("sanic", {"integrations.sanic"}),
+        ("django", {"integrations.django"}),
+        ("asgiref", {"integrations.django"}),
+        ("flask", {"integrations.flask"}),
+        ("celery", {"integrations.celery"}),
+        ("arq", {"integrations.arq"}),
+        ("sendoff.integrations.starlette", {"integrations.fastapi"}),
+        (
+            "sendoff.integrations._asgi",
+            {"integrations.starlette", "integrations.litestar", "integrations.quart"},
         ),
         ("httptools", {"transports.connection"}),
         ("aiohappyeyeballs", {"transports.fast"}),
         ("sendoff.transports.connection", {"transports.fast"}),
         ("sendoff.transports.fast", {"transports.http"}),
         ("sendoff.transports.session", {"transports.http"}),
-        ("aiohttp.web", {"sink.server", "sink.wire"}),
+        ("aiohttp.web", {"sink.server", "sink.wire", "integrations.aiohttp"}),
         ("click", {"cli", "__main__"}),
         ("rich", {"cli", "__main__", "demo.live", "replay.live", "terminal"}),
         ("sendoff.terminal", {"demo.live", "demo.screen", "replay.live", "replay.screen"}),
@@ -181,7 +197,10 @@ def test_the_client_side_of_aiohttp_is_in_one_file() -> None:
     own = {"transports.http", "transports.session", "transports.resolver"}
     for name in importers("aiohttp") - own:
         used = {one for one in FILES[name] if one.startswith("aiohttp")}
-        assert used <= {"aiohttp", "aiohttp.web", "aiohttp.web_protocol", "aiohttp.http_exceptions"}
+        assert used <= {
+            *("aiohttp", "aiohttp.web", "aiohttp.web_protocol", "aiohttp.http_exceptions"),
+            *("aiohttp.typedefs", "aiohttp.typedefs.Handler"),
+        }
         assert "ClientSession" not in (ROOT / f"{name.replace('.', '/')}.py").read_text()
 
 
@@ -223,8 +242,8 @@ def test_importing_the_package_is_cheap() -> None:
     code = (
         "import sys, sendoff; print(*sorted({name.partition('.')[0] for name in sys.modules}"
         " & {'aiohttp', 'httptools', 'yarl', 'click', 'rich', 'uvloop', 'redis', 'numpy',"
-        " 'pydantic', 'attrs', 'fastapi', 'starlette', 'django', 'flask', 'prometheus_client',"
-        " 'opentelemetry'}))"
+        " 'pydantic', 'attrs', 'fastapi', 'starlette', 'litestar', 'quart', 'sanic', 'django',"
+        " 'flask', 'celery', 'arq', 'prometheus_client', 'opentelemetry'}))"
     )
     result = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=_environment()

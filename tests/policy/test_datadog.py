@@ -456,7 +456,7 @@ def environment(monkeypatch):
     """The variables, set; a name given with None is not."""
 
     def set_to(**variables):
-        for name in ("DD_API_KEY", "DD_APPLICATION_ID", "DD_SITE"):
+        for name in ("DD_API_KEY", "DD_APPLICATION_ID", "DD_SITE", "DD_ENDPOINT"):
             value = variables.get(name)
             if value is None:
                 monkeypatch.delenv(name, raising=False)
@@ -478,6 +478,15 @@ def test_the_environment_is_read_at_the_call(environment):
     assert (other.endpoint, other.tuning.workers) == (destination(site="us5").endpoint, 2)
     environment(DD_API_KEY="later", DD_APPLICATION_ID="env-app")
     assert Datadog.from_env().request([ONE]).headers["DD-API-KEY"] == "later"
+    assert Datadog.from_env().endpoint == destination().endpoint
+
+
+def test_the_environment_may_name_an_endpoint(environment):
+    """It takes the place of the site's; empty is none, and a given one wins."""
+    environment(DD_API_KEY="k", DD_APPLICATION_ID="a", DD_ENDPOINT="http://127.0.0.1:1/events")
+    assert Datadog.from_env().endpoint == "http://127.0.0.1:1/events"
+    assert Datadog.from_env(endpoint="http://127.0.0.1:2/").endpoint == "http://127.0.0.1:2/"
+    environment(DD_API_KEY="k", DD_APPLICATION_ID="a", DD_ENDPOINT="")
     assert Datadog.from_env().endpoint == destination().endpoint
 
 

@@ -355,6 +355,16 @@ def test_the_environment_is_read_at_the_call(monkeypatch):
     assert made.name == "second"
 
 
+def test_the_environment_may_name_an_endpoint(monkeypatch):
+    """It takes the place of the vendor's; empty is none, and a given one wins."""
+    monkeypatch.setenv("FRESHPAINT_TOKEN", "t")
+    monkeypatch.setenv("FRESHPAINT_ENDPOINT", "http://127.0.0.1:1/track")
+    assert Freshpaint.from_env().endpoint == "http://127.0.0.1:1/track"
+    assert Freshpaint.from_env(endpoint="http://127.0.0.1:2/").endpoint == "http://127.0.0.1:2/"
+    monkeypatch.setenv("FRESHPAINT_ENDPOINT", "")
+    assert Freshpaint.from_env().endpoint == destination().endpoint
+
+
 @pytest.mark.parametrize("value", [None, ""])
 def test_a_missing_variable_is_named(monkeypatch, value):
     """Unset and empty are the same."""

@@ -14,11 +14,11 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 
-from sendoff import Datadog, Dispatcher, DroppedEvent, Freshpaint, _exit
+from sendoff import Datadog, Dispatcher, DroppedEvent, Freshpaint, MemoryTransport, _exit
 from sendoff.sink import SinkProcess
 
 
@@ -105,6 +105,24 @@ def test_a_close_without_events_starts_nothing(sink: SinkProcess) -> None:
     """Nothing was given, so there is no thread."""
     assert make(sink).close()
     assert "sendoff" not in names()
+
+
+def test_a_close_hears_of_the_end_however_soon_it_comes() -> None:
+    """A thread that is over before the caller's next line is not waited for."""
+    dispatcher = Dispatcher(Freshpaint(token="t"), blocking=True, transport=MemoryTransport())
+    dispatcher.flush_blocking(timeout=5)
+    host = dispatcher._hosts.living()
+    assert host is not None
+    plain = host.call
+
+    def call(callback: Callable[[], None]) -> None:
+        plain(callback)
+        if callback == host._close_asked.set:
+            while not host.loop.is_closed():
+                time.sleep(0.001)
+
+    host.call = call  # type: ignore[method-assign]
+    assert dispatcher.close(timeout=3).elapsed < 3
 
 
 def test_a_loop_may_use_it_too(sink: SinkProcess) -> None:

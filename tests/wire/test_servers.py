@@ -10,12 +10,7 @@ from __future__ import annotations
 import http.client
 import os
 import re
-import signal
-import socket
-import subprocess
 import sys
-import threading
-import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +18,7 @@ from typing import NamedTuple
 
 import pytest
 
+from live import stop_under_load
 from sendoff.sink import SinkProcess
 
 pytestmark = pytest.mark.slow
@@ -84,48 +80,6 @@ def sink() -> Iterator[SinkProcess]:
         yield process
 
 
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
-
-
-class Clients:
-    """
-    Four clients that ask without a pause until the server is gone, and keep what it answered.
-    """
-
-    def __init__(self, port: int) -> None:
-        self._port = port
-        self.answers: list[str] = []
-        self._gone = threading.Event()
-        self._threads = [threading.Thread(target=self._ask) for _ in range(4)]
-
-    def start(self) -> None:
-        for thread in self._threads:
-            thread.start()
-
-    def join(self) -> None:
-        self._gone.set()
-        for thread in self._threads:
-            thread.join()
-
-    def _ask(self) -> None:
-        while not self._gone.is_set():
-            connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=5)
-            try:
-                while not self._gone.is_set():
-                    connection.request("GET", "/")
-                    response = connection.getresponse()
-                    body = response.read().decode()
-                    if response.status == 200:
-                        self.answers.append(body)
-            except (OSError, http.client.HTTPException):
-                time.sleep(0.02)
-            finally:
-                connection.close()
-
-
 SERVERS = {
     "uvicorn": (ASGI, ["uvicorn", "app:app", "--port", "{port}"], 0),
     "uvicorn with two workers": (
@@ -166,18 +120,27 @@ class Stopped(NamedTuple):
     seconds: float  # from the signal to the end
 
 
+def ask(connection: http.client.HTTPConnection) -> str | None:
+    """
+    The id of the event that a request has given away.
+    """
+    connection.request("GET", "/")
+    response = connection.getresponse()
+    body = response.read().decode()
+    return body if response.status == 200 else None
+
+
 def run_and_stop(sink: SinkProcess, folder: Path, server: str, shutdown: float) -> Stopped:
     """
     Runs a server, loads it, and stops it after 300 answers.
     """
     code, command, _ = SERVERS[server]
     (folder / "app.py").write_text(COMMON + code)
-    port = free_port()
-    process = subprocess.Popen(
-        [sys.executable, "-m", *(part.format(port=port) for part in command)],
-        cwd=folder,
-        env={
-            **os.environ,
+    stopped = stop_under_load(
+        command,
+        ask,
+        folder=folder,
+        environment={
             "PYTHONPATH": os.pathsep.join(
                 [str(folder), *(str(Path(entry).resolve()) for entry in sys.path if entry)]
             ),
@@ -185,30 +148,10 @@ def run_and_stop(sink: SinkProcess, folder: Path, server: str, shutdown: float) 
             "FRESHPAINT": sink.freshpaint_endpoint,
             "SHUTDOWN": str(shutdown),
         },
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
     )
-    clients = Clients(port)
-    clients.start()
-    try:
-        deadline = time.monotonic() + 30
-        while len(clients.answers) < 300 and time.monotonic() < deadline:
-            assert process.poll() is None, process.communicate()[0]
-            time.sleep(0.02)
-        began = time.monotonic()
-        process.send_signal(signal.SIGTERM)
-        output = process.communicate(timeout=30)[0]
-        seconds = time.monotonic() - began
-    finally:
-        clients.join()
-        if process.poll() is None:
-            process.kill()
-            process.communicate()
-    assert len(clients.answers) >= 300, output
-    lines = output.splitlines()
+    lines = stopped.output.splitlines()
     at_import = [line.split()[1] for line in lines if line.startswith("import ")]
-    return Stopped(clients.answers, at_import, output, seconds)
+    return Stopped(stopped.answers, at_import, stopped.output, stopped.seconds)
 
 
 @pytest.mark.parametrize("server", SERVERS)

@@ -177,8 +177,8 @@ class Datadog(HttpDestination):
     @classmethod
     def from_env(cls, **options: Any) -> Datadog:
         """
-        A destination from ``DD_API_KEY``, ``DD_APPLICATION_ID`` and ``DD_SITE`` (optional), read
-        now.
+        A destination from ``DD_API_KEY``, ``DD_APPLICATION_ID``, ``DD_SITE`` and ``DD_ENDPOINT``
+        (these two optional), read now.
 
         Args:
             options: Constructor options; they win over the environment.
@@ -194,8 +194,9 @@ class Datadog(HttpDestination):
                 if not os.environ.get(variable):
                     raise OptionError(f"{option} is not given and {variable} is not set")
                 options[option] = os.environ[variable]
-        if os.environ.get("DD_SITE"):
-            options.setdefault("site", os.environ["DD_SITE"])
+        for option, variable in (("site", "DD_SITE"), ("endpoint", "DD_ENDPOINT")):
+            if os.environ.get(variable):
+                options.setdefault(option, os.environ[variable])
         return cls(**options)
 
     def recognizes(self, payload: Mapping[str, Any]) -> bool:

@@ -136,7 +136,7 @@ class Freshpaint(HttpDestination):
     @classmethod
     def from_env(cls, **options: Any) -> Freshpaint:
         """
-        A destination from ``FRESHPAINT_TOKEN``, read now.
+        A destination from ``FRESHPAINT_TOKEN`` and ``FRESHPAINT_ENDPOINT`` (optional), read now.
 
         Args:
             options: Constructor options; they win over the environment.
@@ -148,6 +148,8 @@ class Freshpaint(HttpDestination):
             if not os.environ.get("FRESHPAINT_TOKEN"):
                 raise OptionError("token is not given and FRESHPAINT_TOKEN is not set")
             options["token"] = os.environ["FRESHPAINT_TOKEN"]
+        if os.environ.get("FRESHPAINT_ENDPOINT"):
+            options.setdefault("endpoint", os.environ["FRESHPAINT_ENDPOINT"])
         return cls(**options)
 
     def recognizes(self, payload: Mapping[str, Any]) -> bool:

@@ -6,13 +6,28 @@ Always holds: a request is served whatever the app's own `context` function does
 
 from __future__ import annotations
 
+import inspect
 import logging
 from collections.abc import Callable, Mapping
-from typing import Any, Final, Generic, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from sendoff.context import Binding, bind
+from sendoff.errors import OptionError
+from sendoff.option_checks import check_callback, check_choice
 
-__all__ = ["KEY", "NO_DISPATCHER", "Context", "Requests"]
+if TYPE_CHECKING:
+    from sendoff.dispatcher import Dispatcher
+
+__all__ = [
+    "KEY",
+    "NO_DISPATCHER",
+    "TWICE",
+    "Context",
+    "Requests",
+    "check_blocking",
+    "check_installable",
+]
 
 KEY: Final = "sendoff.dispatcher"
 """
@@ -24,6 +39,13 @@ NO_DISPATCHER: Final = "no dispatcher here; was `install(app, dispatcher)` calle
 What `dispatcher_of` says, as a `LookupError`.
 """
 
+TWICE: Final = "a dispatcher is installed here already; `install` is called once for an app"
+"""
+What `install` says the second time, as a `RuntimeError`.
+"""
+
+_FIELDS: Final = frozenset(inspect.signature(bind).parameters)
+
 RequestT = TypeVar("RequestT")
 
 Context = Callable[[RequestT], Mapping[str, Any] | None]
@@ -32,6 +54,23 @@ The app's own word on a request: keywords of `sendoff.bind`, or None for nothing
 """
 
 _logger = logging.getLogger("sendoff")
+
+
+def check_installable(*, installed: bool, started: bool = False) -> None:
+    """
+    Raises unless an app can be given a dispatcher.
+
+    Args:
+        installed: Whether it has one.
+        started: Whether its start-up is over, so that nothing could be added to it.
+
+    Raises:
+        RuntimeError: It has one, or it is too late.
+    """
+    if installed:
+        raise RuntimeError(TWICE)
+    if started:
+        raise RuntimeError("this app has started: install the dispatcher before it serves")
 
 
 class Requests(Generic[RequestT]):
@@ -44,9 +83,14 @@ class Requests(Generic[RequestT]):
             in the log once.
         client_address: Whether the client's address is bound, too. An address is personal data:
             off unless asked for.
+
+    Raises:
+        OptionError: One of them is something else.
     """
 
     def __init__(self, context: Context[RequestT] | None, *, client_address: bool) -> None:
+        check_callback("context", context)
+        check_choice("client_address", client_address, (True, False))
         self._context = context
         self._client_address = client_address
         # All mutable state.
@@ -59,20 +103,40 @@ class Requests(Generic[RequestT]):
         """
         return self._context is not None or self._client_address
 
+    @property
+    def asks(self) -> bool:
+        """
+        Whether the app's own function runs for a request.
+        """
+        return self._context is not None
+
     def bind(self, request: RequestT, address: str | None = None) -> Binding:
         """
         Binds, and returns the binding, to be undone at the end of the request. Never raises.
 
         Args:
             request: What the app's function is given.
-            address: The client's address as the framework has it; bound only if asked for.
+            address: The client's address as the framework has it; bound only if asked for. Empty is
+                none: so a Unix socket shows.
         """
-        ip = address if self._client_address else None
+        return self.prepare(request, address)()
+
+    def prepare(self, request: RequestT, address: str | None = None) -> Callable[[], Binding]:
+        """
+        Asks the app once, and returns what binds its answer as often as it is called: where the
+        request is served in another thread or task than the one that asked. Never raises.
+
+        Args:
+            request: As for `bind`.
+            address: As for `bind`.
+        """
+        ip = (address or None) if self._client_address else None
         if self._context is None:
-            return bind(ip=ip)
+            return partial(bind, ip=ip)
         try:
-            fields = self._context(request)
-            return bind(**{"ip": ip, **(fields or {})})
+            fields = {"ip": ip, **(self._context(request) or {})}
+            if not fields.keys() <= _FIELDS:
+                raise TypeError
         except Exception as exc:  # noqa: BLE001 the app's own code, and a request waits
             if not self._told:
                 self._told = True
@@ -82,4 +146,21 @@ class Requests(Generic[RequestT]):
                     error,
                     extra={"sendoff_event": "sendoff.context.failed", "sendoff_error": error},
                 )
-            return bind(ip=ip)
+            return partial(bind, ip=ip)
+        return partial(bind, **fields)
+
+
+def check_blocking(dispatcher: Dispatcher, where: str) -> None:
+    """
+    Raises unless a dispatcher sends from a thread of its own: without a loop its events would wait
+    for the end of the process.
+
+    Args:
+        dispatcher: The dispatcher.
+        where: What has no event loop, for people.
+
+    Raises:
+        OptionError: It is not `blocking`.
+    """
+    if not dispatcher.blocking:
+        raise OptionError(f"blocking must be True for {where}, which has no event loop")
