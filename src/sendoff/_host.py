@@ -10,9 +10,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+import sys
 import time
 import types
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator, Iterator
+from contextlib import contextmanager
 from contextvars import Context
 from dataclasses import dataclass
 from functools import partial
@@ -230,7 +232,8 @@ class Host:
                 def spawn(work: Callable[[], Coroutine[Any, Any, None]], name: str) -> None:
                     coroutine = work()
                     coroutines.append(coroutine)
-                    tasks.start_soon(lambda: coroutine, name=name)
+                    with _known_to_sniffio():
+                        tasks.start_soon(lambda: coroutine, name=name)
 
                 for lane in self._lanes:
                     lane.start(spawn)
@@ -300,6 +303,24 @@ class Host:
     def _tell(listeners: list[Callable[[], None]]) -> None:
         while listeners:
             listeners.pop()()
+
+
+@contextmanager
+def _known_to_sniffio() -> Iterator[None]:
+    """
+    Has anyio know that it runs on asyncio, also in a callback of the loop, where workers start:
+    where sniffio is installed anyio asks that, and it sees a loop only within a task.
+    """
+    sniffio = sys.modules.get("sniffio")
+    if sniffio is None:
+        yield
+        return
+    before = sniffio.thread_local.name
+    sniffio.thread_local.name = "asyncio"
+    try:
+        yield
+    finally:
+        sniffio.thread_local.name = before
 
 
 @types.coroutine
