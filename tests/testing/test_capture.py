@@ -29,6 +29,7 @@ from sendoff import (
     Tuning,
     bind,
 )
+from sendoff.diversion import Diversion, Notes
 from sendoff.testing import CapturedEvent, Rejection, capture, run_virtual
 from virtual import datadog, fates, freshpaint
 
@@ -409,6 +410,18 @@ def test_a_forked_child_is_captured_too(app: Dispatcher) -> None:
     diversion.__exit__(None, None, None)
     assert events.names == []
     assert fates(app, "freshpaint") == {"pending": 1}
+
+
+def test_what_is_no_body_at_all_is_noted_call_by_call(app: Dispatcher) -> None:
+    """Two calls with nothing are two, each refused by both; as a kit of one's own sees it."""
+    notes = Notes()
+    with Diversion(app, notes=notes):
+        app.enqueue(None)  # type: ignore[arg-type]
+        app.enqueue(None)  # type: ignore[arg-type]
+        app.track("x", user_id="u", to="datadog")
+    assert [given.call for given in notes.given] == ["enqueue", "enqueue", "track"]
+    assert [notes.given.index(one.given) for one in notes.refusals if one.given] == [0, 0, 1, 1]
+    assert list(notes.given[2].bodies) == ["datadog"]
 
 
 class Lines(HttpDestination):
