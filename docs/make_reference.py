@@ -21,8 +21,10 @@ from typing import Any
 
 import click
 
+import pytest_sendoff
 import sendoff
 import sendoff.integrations
+from sendoff import testing
 from sendoff._lines import FIELDS, LINES
 from sendoff._values import EXTRA_TYPES, marker
 from sendoff.cli import cli
@@ -264,6 +266,13 @@ def prose(doc: str | None) -> str:
     return text[: found.start()].strip() if found else text
 
 
+def default_of(parameter: inspect.Parameter) -> str:
+    """
+    What an argument is where it is not given.
+    """
+    return "none" if parameter.kind is parameter.VAR_POSITIONAL else shown(parameter.default)
+
+
 def arguments_of(call: Any, doc: str | None) -> str:
     """
     The table of a call's arguments; empty if its docstring names none.
@@ -271,8 +280,8 @@ def arguments_of(call: Any, doc: str | None) -> str:
     texts = section(doc or "", "Args")
     if not texts:
         return ""
-    defaults = inspect.signature(call).parameters
-    rows = [(f"`{key}`", shown(defaults[key].default), text) for key, text in texts.items()]
+    parameters = inspect.signature(call).parameters
+    rows = [(f"`{key}`", default_of(parameters[key]), text) for key, text in texts.items()]
     return "\n" + table(("argument", "default", "meaning"), rows)
 
 
@@ -519,6 +528,34 @@ def metrics() -> str:
     )
 
 
+# --- the testing kit ------------------------------------------------------------------------------
+
+
+def fixtures() -> Iterator[tuple[str, str]]:
+    """
+    Name and meaning of every fixture of the pytest plugin.
+    """
+    for node in ast.parse(inspect.getsource(pytest_sendoff)).body:
+        if not isinstance(node, ast.FunctionDef) or not node.decorator_list:
+            continue
+        if not node.name.startswith("_"):
+            yield f"`{node.name}`", " ".join((ast.get_docstring(node) or "").split())
+
+
+def testing_kit() -> str:
+    """
+    Every name of the testing kit, and the fixtures.
+    """
+    things = {name: getattr(testing, name) for name in testing.__all__}
+    head = (
+        "# Testing\n\nWhat `from sendoff.testing import ...` offers; how it is used:"
+        " [test your app](../how-to/test-your-app.md).\n\n## Fixtures\n\nOf the pytest plugin"
+        " `pytest_sendoff`, which pytest finds by itself.\n\n"
+    )
+    parts = [f"\n## `{name}`\n\n{described(thing)}" for name, thing in things.items()]
+    return "".join([head, table(("fixture", "meaning"), fixtures()), *parts]).replace("``", "`")
+
+
 MAKERS: dict[str, Callable[[], str]] = {
     "calls.md": calls,
     "command-line.md": command_line,
@@ -529,6 +566,7 @@ MAKERS: dict[str, Callable[[], str]] = {
     "options.md": options,
     "statistics.md": statistics,
     "statuses.md": statuses,
+    "testing.md": testing_kit,
     "types.md": types,
 }
 

@@ -151,6 +151,14 @@ class Assembly:
         if self._store is not None:
             self._store.forget()
 
+    def renewed(self) -> Assembly:
+        """
+        In a forked child: the same once more, empty, and as closed as this one.
+        """
+        fresh = Assembly(self._settings)
+        fresh.life.set_closed(self.life.hosts.closed)
+        return fresh
+
     def _ring(self, errand: Errand | None) -> None:
         if errand is not None:
             self.life.hosts.ring(errand)

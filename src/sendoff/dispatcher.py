@@ -29,6 +29,7 @@ from sendoff._hosts import running_loop
 from sendoff._ids import ids, new_id
 from sendoff._lines import CALL_FAILED, UNKNOWN_DESTINATION
 from sendoff._log import type_name
+from sendoff._roll import enrol
 from sendoff.context import BOUND
 from sendoff.dead_letters import DeadLetters
 from sendoff.destinations.base import Destination
@@ -133,14 +134,18 @@ class Dispatcher:
         self._names = self._settings.names
         taken = (getattr(destination, "taken", ()) for destination in destinations)
         self._taken: frozenset[str] = frozenset().union(*taken)
-        # All mutable state, changed under the hosts' lock, is made by `_begin`.
-        self._begin(closed=False)
+        # All mutable state, changed under the hosts' lock, lies in the assembly.
+        self._use(Assembly(self._settings))
         forget_in_children(self)
         if handle_sigterm:
             arm()  # here, because calls may all come from other threads than the main one
+        enrol(self)
 
-    def _begin(self, *, closed: bool) -> None:
-        assembly = self._assembly = Assembly(self._settings)
+    def _use(self, assembly: Assembly) -> None:
+        """
+        From now on goes by these parts: its own, or those of a `sendoff.diversion`.
+        """
+        self._assembly = assembly
         # What calls need lies here: each dot less is time in the caller's thread.
         self._log = assembly.log
         self._filter = assembly.filter
@@ -153,7 +158,6 @@ class Dispatcher:
         self._hooks = assembly.hooks
         self._lanes = assembly.lanes
         self._life = assembly.life
-        self._life.set_closed(closed)
 
     def _forget_parent(self) -> object:
         """
@@ -164,7 +168,7 @@ class Dispatcher:
         """
         parents = self._assembly
         parents.forget()
-        self._begin(closed=self._hosts.closed)
+        self._use(parents.renewed())
         return parents
 
     def __repr__(self) -> str:

@@ -205,7 +205,7 @@ def test_one_dispatcher_over_three_loops() -> None:
     for _ in range(3):
         run(main())
     assert fates(d, "datadog") == fates(d, "freshpaint") == {"delivered": 15}
-    assert vendors.transport.opened == vendors.transport.closed == 3
+    assert vendors.opened == vendors.closed == 3
 
 
 def test_a_loop_closed_in_the_middle_gives_its_events_back() -> None:

@@ -293,9 +293,7 @@ def counted(d: Dispatcher) -> dict[str, int]:
 
 
 def made() -> Dispatcher:
-    return Dispatcher(
-        datadog(id_attribute="id", send_time=True), freshpaint(), transport=Vendors().transport
-    )
+    return Dispatcher(datadog(id_attribute="id", send_time=True), freshpaint(), transport=Vendors())
 
 
 def concerned(to: Any) -> set[str] | None:

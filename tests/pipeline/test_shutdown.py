@@ -279,7 +279,7 @@ def test_nothing_is_left_behind() -> None:
             vendors = Vendors()
             async with dispatcher(vendors, datadog(), freshpaint()) as d:
                 d.track("x", user_id="u")
-            assert vendors.transport.opened == vendors.transport.closed == 1
+            assert vendors.opened == vendors.closed == 1
         await asyncio.sleep(0)
         assert len(asyncio.all_tasks()) == before
 
@@ -339,7 +339,7 @@ def test_a_host_that_cannot_open_is_not_started_at_every_call(
         if broken:
             raise RuntimeError("no")
 
-    vendors.transport.open = opens  # type: ignore[method-assign]
+    vendors.open = opens  # type: ignore[method-assign]
 
     async def main() -> None:
         nonlocal broken
@@ -362,15 +362,13 @@ class Fragile(Vendors):
 
     def __init__(self, opens: bool = False, closes_in: float = 0.0, **options: Any) -> None:
         super().__init__(**options)
-        self.transport.open = self._open  # type: ignore[method-assign]
-        self.transport.aclose = self._aclose  # type: ignore[method-assign]
         self.opens, self.closes_in = opens, closes_in
 
-    async def _open(self) -> None:
+    async def open(self) -> None:
         if not self.opens:
             raise OSError
 
-    async def _aclose(self) -> None:
+    async def aclose(self) -> None:
         await asyncio.sleep(self.closes_in)
 
 
@@ -609,8 +607,8 @@ def test_what_was_given_up_is_named_though_the_end_is_late() -> None:
     vendors = Vendors(lambda request, events: hang())
 
     class Sluggish:
-        send = vendors.transport.send
-        open = vendors.transport.open
+        send = vendors.send
+        open = vendors.open
 
         async def aclose(self) -> None:
             # The processor was elsewhere for a while.
@@ -642,8 +640,8 @@ def test_a_transport_that_is_slow_to_open_does_not_make_a_close_longer() -> None
     vendors = Vendors(lambda request, events: hang())
 
     class Slow:
-        send = vendors.transport.send
-        aclose = vendors.transport.aclose
+        send = vendors.send
+        aclose = vendors.aclose
 
         async def open(self) -> None:
             await asyncio.sleep(0.7)

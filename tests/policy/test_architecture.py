@@ -132,11 +132,11 @@ def test_what_is_plain_knows_no_clock_and_no_disk() -> None:
         ("click", {"cli", "__main__"}),
         ("rich", {"cli", "__main__", "demo.live", "replay.live", "terminal"}),
         ("sendoff.terminal", {"demo.live", "demo.screen", "replay.live", "replay.screen"}),
-        ("sendoff._assembly", {"dispatcher"}),
-        ("sendoff._lane", {"_host", "_hosts", "_lifecycle", "_refill", "_assembly"}),
+        ("sendoff._assembly", {"dispatcher", "diversion", "_diverted"}),
+        ("sendoff._lane", {"_host", "_hosts", "_lifecycle", "_refill", "_assembly", "_diverted"}),
         (
             "sendoff._intake",
-            {"_lane", "_delivery", "_sleepers", "_spooled", "_assembly", "dispatcher"},
+            {"_lane", "_delivery", "_sleepers", "_spooled", "_assembly", "_diverted", "dispatcher"},
         ),
         ("sendoff._bell", {"_intake"}),
         ("sendoff._spooled", {"_refill", "_assembly"}),
@@ -159,14 +159,27 @@ def test_what_is_plain_knows_no_clock_and_no_disk() -> None:
         ("sendoff._errands", {"_host", "_hosts", "_lifecycle", "_assembly"}),
         ("sendoff._hook", {"_intake", "_spooled", "_assembly", "dispatcher"}),
         ("sendoff._letters", {"_intake", "_spooled", "_assembly"}),
-        ("sendoff._before", {"_assembly", "dispatcher"}),
+        ("sendoff._before", {"_assembly", "_diverted", "dispatcher"}),
+        ("sendoff._diverted", {"diversion"}),
+        ("sendoff._notes", {"diversion", "_diverted"}),
+        ("sendoff._roll", {"diversion", "dispatcher"}),
+        ("sendoff.diversion", {"testing", "_diverted"}),
         ("fcntl", {"_letters", "replay.journal", "spool.folder"}),
         ("sendoff._throttle", {"_lane", "_delivery", "_gate"}),
         ("sendoff._retry", {"_delivery", "_outage"}),
         ("sendoff._window", {"_delivery", "_gate"}),
         (
             "sendoff._queue",
-            {"_batcher", "_taking", "_intake", "_ledger", "_backlog", "_spooled", "_assembly"},
+            {
+                "_batcher",
+                "_taking",
+                "_intake",
+                "_ledger",
+                "_backlog",
+                "_spooled",
+                "_assembly",
+                "_diverted",
+            },
         ),
         (
             "sendoff._batcher",
@@ -187,7 +200,8 @@ def test_what_is_plain_knows_no_clock_and_no_disk() -> None:
 )
 def test_who_may_import_what(target: str, allowed: set[str]) -> None:
     """Each library and each private module has its few users."""
-    assert importers(target) <= allowed
+    found = {"testing" if name.startswith("testing.") else name for name in importers(target)}
+    assert found <= allowed
 
 
 def test_the_client_side_of_aiohttp_is_in_one_file() -> None:
@@ -210,6 +224,18 @@ def test_what_stands_around_uses_public_names() -> None:
     for name, found in FILES.items():
         if name.split(".")[0] in PUBLIC_USERS and name != "__main__":
             assert not {one for one in found if one in private}, name
+
+
+def test_what_every_run_of_pytest_imports_is_next_to_nothing() -> None:
+    """The plugin imports pytest alone; what a fixture needs is imported when it is asked for."""
+    code = (
+        "import sys, pytest; before = set(sys.modules); import pytest_sendoff;"
+        "print(*sorted(set(sys.modules) - before))"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=_environment()
+    )
+    assert result.stdout.strip() == "pytest_sendoff"
 
 
 def test_files_are_short() -> None:
@@ -258,7 +284,8 @@ def test_what_is_off_is_not_loaded() -> None:
         "sendoff.Dispatcher(sendoff.Freshpaint(token='t'), on_drop=print)\n"
         "print(*sorted(name for name in sys.modules"
         " if name.startswith('sendoff.') and name.split('.')[1] in"
-        " ('spool', '_backlog', '_spooled', '_refill', '_letters', 'replay', 'cli', 'metrics')))"
+        " ('spool', '_backlog', '_spooled', '_refill', '_letters', 'replay', 'cli', 'testing',"
+        " 'diversion', '_diverted', '_notes', 'sink', 'metrics', 'integrations')))"
     )
     result = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=_environment()

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import pytest
 
@@ -22,16 +22,9 @@ from sendoff import Datadog, Dispatcher, DroppedEvent, Freshpaint, MemoryTranspo
 from sendoff.sink import SinkProcess
 
 
-@pytest.fixture(scope="module")
-def process() -> Iterator[SinkProcess]:
-    with SinkProcess() as process:
-        yield process
-
-
 @pytest.fixture
-def sink(process: SinkProcess) -> SinkProcess:
-    process.reset()
-    return process
+def sink(sendoff_sink: SinkProcess) -> SinkProcess:
+    return sendoff_sink
 
 
 def make(sink: SinkProcess, *, blocking: bool = True) -> Dispatcher:

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
 
 import pytest
 
@@ -136,10 +135,9 @@ assert codes == [-signal.SIGTERM], codes
 """
 
 
-@pytest.fixture(scope="module")
-def sink() -> Iterator[SinkProcess]:
-    with SinkProcess() as process:
-        yield process
+@pytest.fixture
+def sink(sendoff_sink: SinkProcess) -> SinkProcess:
+    return sendoff_sink
 
 
 @pytest.mark.parametrize(
