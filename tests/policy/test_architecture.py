@@ -19,7 +19,8 @@ ROOT = Path(sendoff.__file__).parent
 VALUES = {"events", "options", "errors"}
 STEPS = {"_queue", "_batcher", "_narrow", "_throttle", "_breaker", "_window", "_retry"}
 STEP_MAY = VALUES | {"_queue", "_batcher"}  # a batcher takes from a queue, narrowing halves a batch
-PLAIN = STEPS | {"_backlog", "spool.places", "spool.record", "spool.runs"}
+PLAIN_SINK = {f"sink.{name}" for name in ("contract", "faults", "ledger", "manners", "rows", "tape")}
+PLAIN = STEPS | PLAIN_SINK | {"_backlog", "spool.places", "spool.record", "spool.runs"}
 NOT_PLAIN = {"asyncio", "anyio", "time", "random", "socket", "aiohttp", "os", "fcntl"}
 PUBLIC_USERS = (
     *("cli", "__main__", "terminal", "demo", "replay", "sink"),
@@ -95,6 +96,7 @@ def test_what_is_plain_knows_no_clock_and_no_disk() -> None:
                 "transports.http",
                 "transports.session",
                 "transports.resolver",
+                "sink.live",
                 "sink.server",
                 "sink.wire",
             },
@@ -104,7 +106,7 @@ def test_what_is_plain_knows_no_clock_and_no_disk() -> None:
         ("sendoff.transports.connection", {"transports.fast"}),
         ("sendoff.transports.fast", {"transports.http"}),
         ("sendoff.transports.session", {"transports.http"}),
-        ("aiohttp.web", {"sink.server", "sink.wire"}),
+        ("aiohttp.web", {"sink.live", "sink.server", "sink.wire"}),
         ("click", {"cli", "__main__"}),
         ("rich", {"cli", "__main__", "demo.live", "replay.live", "terminal"}),
         ("sendoff.terminal", {"demo.live", "demo.screen", "replay.live", "replay.screen"}),
