@@ -19,8 +19,8 @@ ROOT = Path(sendoff.__file__).parent
 VALUES = {"events", "options", "errors"}
 STEPS = {"_queue", "_batcher", "_narrow", "_throttle", "_breaker", "_window", "_retry"}
 STEP_MAY = VALUES | {"_queue", "_batcher"}  # a batcher takes from a queue, narrowing halves a batch
-PLAIN_SINK = {f"sink.{name}" for name in ("contract", "faults", "ledger", "manners", "rows", "tape")}
-PLAIN = STEPS | PLAIN_SINK | {"_backlog", "spool.places", "spool.record", "spool.runs"}
+PLAIN = STEPS | {"_backlog", "spool.places", "spool.record", "spool.runs"}
+PLAIN |= {f"sink.{name}" for name in ("contract", "faults", "ledger", "manners", "rows", "tape")}
 NOT_PLAIN = {"asyncio", "anyio", "time", "random", "socket", "aiohttp", "os", "fcntl"}
 PUBLIC_USERS = (
     *("cli", "__main__", "terminal", "demo", "replay", "sink"),
