@@ -22,6 +22,7 @@ from sendoff.sink.contract import PATHS
 from sendoff.sink.pages import PRIVATE
 from sendoff.sink.rows import KINDS, Wanted
 from sendoff.sink.tape import SIZES, Tape, earlier_rows
+from sendoff.sink.wire import Connection
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -130,19 +131,26 @@ class Live:
         """
         if len(self._watchers) >= MAX_PAGES:
             return web.Response(status=503, text=f"{MAX_PAGES} pages are watching already")
+        connection = request.protocol
+        assert isinstance(connection, Connection)
         response = web.StreamResponse(headers=_HEADERS)
         watcher = _Watcher(wanted)
         self._enter(watcher)
+        gone = asyncio.create_task(connection.gone.wait())
+        gone.add_done_callback(lambda _: watcher.leave())
         try:
             await response.prepare(request)
-            await response.write(self._hello(wanted))
-            while True:
-                await response.write(await watcher.next_message())
+            message: bytes | None = self._hello(wanted)
+            while message is not None:
+                await response.write(message)
+                message = await watcher.next_message()
         except ConnectionError:
-            return response  # the page has gone
+            pass  # the page went while it was written to
         finally:
+            gone.cancel()
             self._watchers.discard(watcher)
             self._until = time.monotonic() + _LINGER_SECONDS
+        return response
 
     def _enter(self, watcher: _Watcher) -> None:
         self._watchers.add(watcher)
@@ -210,12 +218,16 @@ class Live:
 class _Watcher:
     """
     One page's stream: at most one message that it has not taken.
+
+    Args:
+        wanted: what the page wants to see.
     """
 
     def __init__(self, wanted: Wanted) -> None:
         self.wanted = wanted
-        # All mutable state: the next message, and whether one is being waited for.
-        self._message: asyncio.Future[bytes] | None = None
+        # All mutable state: the message that is waited for, and whether the page has gone.
+        self._message: asyncio.Future[bytes | None] | None = None
+        self._gone = False
 
     @property
     def is_free(self) -> bool:
@@ -224,17 +236,29 @@ class _Watcher:
         """
         return self._message is not None and not self._message.done()
 
-    def offer(self, message: bytes) -> None:
+    def offer(self, message: bytes | None) -> None:
         """
         Hand over the next message; only to one that is free.
         """
         assert self._message is not None
         self._message.set_result(message)
 
-    async def next_message(self) -> bytes:
+    def leave(self) -> None:
         """
-        The next message; cancelling it loses none, as none is made for who does not wait.
+        End the waiting: the page has gone.
         """
+        self._gone = True
+        if self.is_free:
+            self.offer(None)
+
+    async def next_message(self) -> bytes | None:
+        """
+        The next message, or `None` once the page has gone.
+
+        Cancelling it loses none, as none is made for who does not wait.
+        """
+        if self._gone:
+            return None
         self._message = asyncio.get_running_loop().create_future()
         return await self._message
 
