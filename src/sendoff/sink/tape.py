@@ -9,7 +9,7 @@ rows, spread evenly over all that was wanted.
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -63,10 +63,10 @@ class Tape:
         # All mutable state. `_running` takes requests in, `_missed` counts those beyond its limit;
         # `_notes`, `_seen`, `_offset` and `_made` are the ended turn's: its requests each with a
         # number of its own, how much came, what makes a moment epoch seconds, and the rows so far.
-        self._running: list[tuple[int, Note]] = []
+        self._running = _Notes()
         self._missed = 0
         self._next = 0
-        self._notes: list[tuple[int, Note]] = []
+        self._notes = _Notes()
         self._seen = 0
         self._offset = 0.0
         self._made: dict[str, Row] = {}
@@ -80,8 +80,8 @@ class Tape:
         Args:
             note: what became of it.
         """
-        if len(self._running) < NOTES_LIMIT:
-            self._running.append((self._next, note))
+        if len(self._running.notes) < NOTES_LIMIT:
+            self._running.add(self._next, note)
         else:
             self._missed += 1
         self._next += 1
@@ -98,12 +98,12 @@ class Tape:
             now: the moment, by the monotonic clock.
             wall: the same moment in epoch seconds.
         """
-        self._notes, self._running = self._running, []
-        self._seen = sum(_weight(note) for _, note in self._notes) + self._missed
+        self._notes, self._running = self._running, _Notes()
+        self._seen = self._notes.total + self._missed
         self._missed = 0
         self._offset = wall - now
         self._made = {}
-        self._kept.extend(self.pick(Wanted()).rows)
+        self._kept.extend(self.pick(_EVERYTHING).rows)
 
     def pick(self, wanted: Wanted) -> Turn:
         """
@@ -112,16 +112,22 @@ class Tape:
         Args:
             wanted: what it wants to see.
         """
-        notes = [(number, note) for number, note in self._notes if wanted.takes_note(note)]
-        matching = sum(_weight(note) for _, note in notes)
+        notes = self._notes
+        if wanted.vendor or wanted.kind:
+            notes = _Notes()
+            for number, note in self._notes.notes:
+                if wanted.takes_note(note):
+                    notes.add(number, note)
+        matching = notes.total
         if wanted.name or wanted.user or wanted.kind == "repeated":
-            looked = list(_spread(notes, matching, LOOKS_LIMIT))
+            looked = list(notes.spread(LOOKS_LIMIT))
             found = list(_wanted_ones(wanted, looked))
             # Equal parts were looked at, so what was found stands for as much of the rest.
             matching = len(found) * matching // max(1, len(looked))
             chosen = [found[place] for place in _places(len(found), ROWS_A_TURN)]
         else:
-            chosen = list(_spread(notes, matching, ROWS_A_TURN))
+            chosen = list(notes.spread(ROWS_A_TURN))
+            matching = self._seen if wanted == _EVERYTHING else matching
         return Turn(self._rows(chosen), self._seen, matching)
 
     def kept(self, wanted: Wanted) -> list[Row]:
@@ -189,29 +195,48 @@ def earlier_rows(
     return rows[::-1]
 
 
+_EVERYTHING = Wanted()
 _One = tuple[int, Note, int]
 
 
-def _weight(note: Note) -> int:
-    return max(1, len(note.events))
+class _Notes:
+    """
+    Requests with their numbers, and the rows that they would make, all in one row.
+    """
+
+    __slots__ = ("ends", "notes")
+
+    def __init__(self) -> None:
+        # All mutable state; where the rows of each request end, so that a place is soon found.
+        self.notes: list[tuple[int, Note]] = []
+        self.ends: list[int] = []
+
+    @property
+    def total(self) -> int:
+        """
+        How many rows all would make.
+        """
+        return self.ends[-1] if self.ends else 0
+
+    def add(self, number: int, note: Note) -> None:
+        """
+        Put a request behind the others.
+        """
+        self.notes.append((number, note))
+        self.ends.append(self.total + max(1, len(note.events)))
+
+    def spread(self, most: int) -> Iterator[_One]:
+        """
+        At most so many of the rows, evenly: each as a number, its request, its place therein.
+        """
+        for place in _places(self.total, most):
+            index = bisect_right(self.ends, place)
+            number, note = self.notes[index]
+            yield number, note, place - (self.ends[index - 1] if index else 0)
 
 
 def _places(total: int, most: int) -> Iterable[int]:
     return range(total) if total <= most else (n * total // most for n in range(most))
-
-
-def _spread(notes: Sequence[tuple[int, Note]], total: int, most: int) -> Iterator[_One]:
-    """
-    At most so many rows out of all, evenly, each as its request and its place therein.
-    """
-    begin, notes_left = 0, iter(notes)
-    number, note, weight = 0, None, 0
-    for place in _places(total, most):
-        while note is None or place >= begin + weight:
-            begin += weight
-            number, note = next(notes_left)
-            weight = _weight(note)
-        yield number, note, place - begin
 
 
 def _wanted_ones(wanted: Wanted, looked: Iterable[_One]) -> Iterator[_One]:
