@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 import sendoff.sink
-from sendoff.sink import Settings, SinkProcess, live
+from sendoff.sink import Settings, SinkProcess, live, tape
+from sendoff.sink import rows as rows_module
 from sendoff.sink.live import MAX_PAGES
 from sendoff.sink.server import serve
 from sendoff.sink.wire import Connection
@@ -474,3 +475,37 @@ def test_requests_without_an_answer_are_seen(sink, connect, watch, line, status,
         assert line != "close"
     rows = stream.until(lambda one: one["counts"]["vendors"]["datadog"]["faults"])[2]
     assert [(row["status"], row["kinds"], row["fault"]) for row in rows] == [(status, kinds, line)]
+
+
+HOW_TO = Path(__file__).parents[2] / "docs/how-to/watch-events-live.md"
+
+
+def test_the_keys_are_those_that_the_documents_name():
+    """The page's own table, the how-to and the code speak of the same keys."""
+    table = PAGE.joinpath("index.html").read_text().partition('<dialog id="help"')[2]
+    shown = re.findall(r"<kbd>(.+?)</kbd>", table)
+    told = [
+        key
+        for row in re.findall(r"^\| (`.+?) \|", HOW_TO.read_text(), re.MULTILINE)
+        for key in re.findall(r"`(.+?)`", row)
+    ]
+    assert sorted(shown) == sorted(told)
+    code = PAGE.joinpath("app.js").read_text()
+    singles = re.findall(r'^  "?([/?a-z])"?: ', code.partition("const SINGLE")[2], re.MULTILINE)
+    assert set(singles) == {key for key in shown if len(key) == 1 and key.isascii()}
+
+
+def test_the_how_to_has_the_codes_numbers():
+    """Rows, turns, pages and cuts are as it says."""
+    text = HOW_TO.read_text()
+    rows = re.search(r"const ROWS = (\d+)", PAGE.joinpath("list.js").read_text())[1]
+    for words in (
+        f"at most {tape.ROWS_A_TURN} events",
+        f"Up to {MAX_PAGES} pages",
+        f"beyond {rows_module.TEXT_LIMIT:,} characters",
+        f"the last {rows}, and",
+        f"limit of {live.RATE_LIMIT:,} requests",
+    ):
+        assert words in text, words
+    assert live.TURN_SECONDS == 1 / 4
+    assert "four times a second" in text
