@@ -36,15 +36,16 @@ class dispatching:
     """A dispatcher in a thread of its own, for both vendors of a sink."""
 
     def __init__(self, sink):
+        retry = Retry(base=0.05, cap=0.2)
         self._dispatcher = Dispatcher(
             Datadog(
                 api_key="k",
                 application_id="shop",
                 endpoint=sink.datadog_endpoint,
                 flush_interval=0.05,
-                retry=Retry(base=0.05, cap=0.2),
+                retry=retry,
             ),
-            Freshpaint(token="t", endpoint=sink.freshpaint_endpoint),
+            Freshpaint(token="t", endpoint=sink.freshpaint_endpoint, retry=retry),
             blocking=True,
         )
 
