@@ -28,6 +28,7 @@ PLAIN = STEPS | {
     "spool.record",
     "spool.runs",
 }
+PLAIN |= {f"sink.{name}" for name in ("contract", "faults", "ledger", "manners", "rows", "tape")}
 NOT_PLAIN = {"asyncio", "anyio", "time", "random", "socket", "aiohttp", "os", "fcntl"}
 PUBLIC_USERS = (
     *("cli", "__main__", "terminal", "demo", "replay", "sink"),
@@ -103,6 +104,7 @@ def test_what_is_plain_knows_no_clock_and_no_disk() -> None:
                 "transports.http",
                 "transports.session",
                 "transports.resolver",
+                "sink.live",
                 "sink.server",
                 "sink.wire",
                 "integrations.aiohttp",
@@ -128,7 +130,7 @@ def test_what_is_plain_knows_no_clock_and_no_disk() -> None:
         ("sendoff.transports.connection", {"transports.fast"}),
         ("sendoff.transports.fast", {"transports.http"}),
         ("sendoff.transports.session", {"transports.http"}),
-        ("aiohttp.web", {"sink.server", "sink.wire", "integrations.aiohttp"}),
+        ("aiohttp.web", {"sink.live", "sink.server", "sink.wire", "integrations.aiohttp"}),
         ("click", {"cli", "__main__"}),
         ("rich", {"cli", "__main__", "demo.live", "replay.live", "terminal"}),
         ("sendoff.terminal", {"demo.live", "demo.screen", "replay.live", "replay.screen"}),

@@ -132,3 +132,34 @@ def test_an_answering_fault_brings_its_headers_and_its_kind_of_body():
     assert (page.status, page.body[:6]) == (502, b"<html>")
     assert dict(parse_fault("redirect").answer("datadog", 0.0).headers)["Location"] == "/redirected"
     assert parse_fault("599").answer("datadog", 0.0).status == 599
+
+
+def test_a_changed_script_leaves_the_other_faults_as_they_are():
+    """What is added begins now and wins; what stays keeps its age and its count."""
+    old = script("503 for 10s", "429 first 2", "hang on freshpaint")
+    old.plan("datadog", 101.0)
+    new = old.changed(
+        add=[parse_fault("500 on datadog")], remove=["hang on freshpaint", "unknown"], now=108.0
+    )
+    assert new.plan("datadog", 108.0).fault.status == 500
+    assert [(one.text, one.met, one.ends_in, one.over) for one in new.standing(109.0)] == [
+        ("500 on datadog", 1, None, False),
+        ("503 for 10s", 1, 1.0, False),
+        ("429 first 2", 0, None, False),
+    ]
+    assert new.plan("freshpaint", 111.0).fault.status == 429
+    assert len(old.faults) == 3
+
+
+def test_a_fault_stands_as_far_as_it_has_come():
+    """Before its time, in it, behind it, and used up."""
+    faults = script("503 after 2s for 3s", "429 first 1")
+    states = []
+    for now in (100.0, 103.0, 105.0):
+        faults.plan("datadog", now)
+        states.append([(one.begins_in, one.ends_in, one.over) for one in faults.standing(now)])
+    assert states == [
+        [(2.0, 5.0, False), (0.0, None, True)],
+        [(0.0, 2.0, False), (0.0, None, True)],
+        [(0.0, 0.0, True), (0.0, None, True)],
+    ]

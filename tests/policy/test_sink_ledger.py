@@ -165,3 +165,11 @@ def test_a_setting_out_of_its_limits_is_named(options, named):
     """The message names the setting and its limit."""
     with pytest.raises(ValueError, match=named):
         Settings(**options)
+
+
+def test_places_and_repeats_are_told_before_they_count():
+    """Who looks on learns where events will stand, and which ids came before or twice at once."""
+    ledger = Ledger(keep_events=0)
+    assert ledger.place_of(("a", "b", "a", None)) == (0, {2})
+    ledger.processed(accepted("a", "b", "a"))
+    assert ledger.place_of(("c", "b")) == (3, {1})

@@ -126,6 +126,29 @@ class Plan(NamedTuple):
     latency: float
 
 
+class Standing(NamedTuple):
+    """
+    How a fault stands at one moment.
+
+    Args:
+        text: the script it was read from.
+        vendor: whose requests meet it; `None` means those of both.
+        kind: what it does.
+        met: how many requests have met it.
+        begins_in: seconds until it begins; 0.0 if it has begun.
+        ends_in: seconds until it ends; `None` is never.
+        over: no request will meet it any more.
+    """
+
+    text: str
+    vendor: Vendor | None
+    kind: Kind
+    met: int
+    begins_in: float
+    ends_in: float | None
+    over: bool
+
+
 class Script:
     """
     The installed faults.
@@ -138,10 +161,46 @@ class Script:
 
     def __init__(self, faults: Iterable[Fault], *, now: float, chance: Callable[[], float]) -> None:
         self.faults = tuple(faults)
-        self._now = now
         self._chance = chance
-        # All mutable state: how many requests have met each fault.
+        # All mutable state: when each fault was installed, and how many requests have met it.
+        self._since = [now] * len(self.faults)
         self._met = [0] * len(self.faults)
+
+    def changed(self, *, add: Iterable[Fault], remove: Iterable[str], now: float) -> Script:
+        """
+        A script with some faults more and some fewer; the others go on as they are.
+
+        Args:
+            add: faults that come before all others, so that they win.
+            remove: the texts of those that go.
+            now: when the new ones are installed.
+        """
+        gone = frozenset(remove)
+        added = Script(add, now=now, chance=self._chance)
+        stays = [index for index, fault in enumerate(self.faults) if fault.text not in gone]
+        added.faults += tuple(self.faults[index] for index in stays)
+        added._since += [self._since[index] for index in stays]
+        added._met += [self._met[index] for index in stays]
+        return added
+
+    def standing(self, now: float) -> list[Standing]:
+        """
+        How each fault stands, in order.
+
+        Args:
+            now: the moment.
+        """
+        found = []
+        for fault, since, met in zip(self.faults, self._since, self._met, strict=True):
+            begins = since + fault.after
+            ends = None if fault.lasts is None else max(0.0, begins + fault.lasts - now)
+            over = ends == 0 or (fault.first is not None and met >= fault.first)
+            found.append(
+                Standing(
+                    fault.text, fault.vendor, fault.kind, met, max(0.0, begins - now), ends, over
+                )
+            )
+        return found
 
     def plan(self, vendor: Vendor, now: float) -> Plan:
         """
@@ -165,7 +224,7 @@ class Script:
 
     def _matches(self, index: int, vendor: Vendor, now: float) -> bool:
         fault = self.faults[index]
-        age = now - self._now - fault.after
+        age = now - self._since[index] - fault.after
         return (
             fault.vendor in (None, vendor)
             and age >= 0

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 from sendoff.sink.stats import VendorStats
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from sendoff.sink.checks import Event
     from sendoff.sink.contract import Verdict
 
@@ -45,7 +47,7 @@ class Ledger:
         self._statuses: Counter[int] = Counter()
         self._faults: Counter[str] = Counter()
         self._refused: Counter[str] = Counter()
-        self._malformed = self._events = self._accepted = self._without_id = 0
+        self._malformed = self._events = self.accepted = self._without_id = 0
         self._batches = self._largest_batch = self._arrays_of_one = 0
         self._largest_body = self._fullest_second = 0
         self._first_at: float | None = None
@@ -83,6 +85,26 @@ class Ledger:
         """
         self._largest_body = max(self._largest_body, size)
 
+    def place_of(self, ids: Iterable[str | None]) -> tuple[int, frozenset[int]]:
+        """
+        Where events that are about to be processed will stand, for whoever looks on.
+
+        Args:
+            ids: the id of each of them.
+
+        Returns:
+            The place of the first among all accepted events, and which of them repeat an id.
+        """
+        met: set[str] = set()
+        repeats = set()
+        for index, event_id in enumerate(ids):
+            if event_id is None:
+                continue
+            if event_id in self._seen or event_id in met:
+                repeats.add(index)
+            met.add(event_id)
+        return self.accepted, frozenset(repeats)
+
     def processed(self, verdict: Verdict) -> None:
         """
         Count what was made of a request, whether or not its sender will ever know.
@@ -96,7 +118,7 @@ class Ledger:
             self._malformed += verdict.malformed
             return
         self._batches += 1
-        self._accepted += verdict.count
+        self.accepted += verdict.count
         self._largest_batch = max(self._largest_batch, verdict.count)
         self._arrays_of_one += verdict.array_of_one
         self.bodies.extend(verdict.events)
@@ -134,13 +156,13 @@ class Ledger:
             refused=dict(self._refused),
             malformed=self._malformed,
             events=self._events,
-            accepted=self._accepted,
+            accepted=self.accepted,
             unique=len(self._seen),
             duplicates=len(self.ids) - len(self._seen),
             without_id=self._without_id,
             batches=self._batches,
             largest_batch=self._largest_batch,
-            mean_batch=self._accepted / self._batches if self._batches else 0.0,
+            mean_batch=self.accepted / self._batches if self._batches else 0.0,
             arrays_of_one=self._arrays_of_one,
             largest_body=self._largest_body,
             fullest_second=self._fullest_second,

@@ -2,7 +2,8 @@
 The sink's server: who asks for what, and what becomes of it.
 
 A request to a vendor is counted when it arrives, judged by the contract, bent by the faults and
-noted in a ledger. The routes below `/_sink/` are for whoever runs the sink and are counted nowhere.
+noted in a ledger. The routes below `/_sink/` are for whoever runs the sink and are counted nowhere;
+no web site other than the sink's own page may use them.
 """
 
 from __future__ import annotations
@@ -21,6 +22,10 @@ from sendoff.sink.contract import JSON, PATHS, Verdict, judge
 from sendoff.sink.faults import Kind, Script
 from sendoff.sink.grammar import parse_fault
 from sendoff.sink.ledger import Ledger
+from sendoff.sink.live import Live, wanted_from
+from sendoff.sink.manners import objection
+from sendoff.sink.pages import page_file
+from sendoff.sink.rows import TEXT_LIMIT, Note
 from sendoff.sink.stats import Stats
 from sendoff.sink.wire import Connection, misbehave, read_body
 
@@ -87,6 +92,7 @@ class Sink:
         # All mutable state. Ledgers are replaced, never emptied: requests under way keep theirs.
         self._strays = 0
         self._ledgers = self._new_ledgers()
+        self._live = Live(settings, ledgers=lambda: self._ledgers, facts=self._facts)
         self._script = self._new_script(settings.faults)
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -105,8 +111,19 @@ class Sink:
         except (ConnectionError, web.RequestPayloadError):
             # The client went away before the end of its body, or does not frame it as HTTP asks.
             return web.Response(status=400)
+        if path != "/" and not path.startswith("/_sink/"):
+            self._strays += 1
+            return _response(_json({"error": "no such path"}, 404))
         try:
-            return _response(self._control(request.method, path, dict(parse_qsl(query)), body))
+            if reason := objection(request.headers, is_page=path == "/"):
+                return _response(_json({"error": reason}, 403))
+            fields = dict(parse_qsl(query))
+            if (request.method, path) == ("GET", "/_sink/live"):
+                return await self._live.serve(request, wanted_from(fields))
+            html = "text/html" in request.headers.get("accept", "")
+            if (request.method, path, html) == ("GET", "/", True):
+                path = "/_sink/page/index.html"
+            return _response(self._control(request.method, path, fields, body))
         except ValueError as error:
             return _response(_json({"error": str(error)}, 400))
 
@@ -121,27 +138,49 @@ class Sink:
         body, size = await read_body(request)
         ledger.received(size)
 
-        verdict = None
+        verdict, place = None, None
         if fault is not None and fault.answers:
             verdict = fault.answer(vendor, time.time())
         elif fault is None or fault.processes:
             verdict = judge(self._settings, request.method, path, request.headers, body)
+            if self._live.watched:
+                place = ledger.place_of(verdict.ids)
             ledger.processed(verdict)
         if latency:
             ledger.faulted(Kind.LATENCY)
             await asyncio.sleep(latency)
         if fault is not None:
             ledger.faulted(fault.kind)
+        status = None
         if verdict is not None and (fault is None or fault.kind is not Kind.RESET):
-            ledger.answered(verdict.status)
+            status = verdict.status
+            ledger.answered(status)
+        if self._live.watched and ledger is self._ledgers[vendor]:
+            judged = None if fault is not None and fault.answers else verdict
+            accepted = judged is not None and bool(judged.events)
+            if place is not None or not accepted:  # else it was processed before anybody watched
+                self._live.note(
+                    Note(
+                        vendor,
+                        now,
+                        size,
+                        status,
+                        fault=None if fault is None else fault.text,
+                        verdict=judged,
+                        first=0 if place is None else place[0],
+                        repeats=frozenset() if place is None else place[1],
+                        body=b"" if accepted else body[:TEXT_LIMIT],
+                        encoding=request.headers.get("content-encoding"),
+                    )
+                )
         if fault is not None and not fault.answers:
             await misbehave(connection, fault.kind, verdict)
         return web.Response() if verdict is None else _response(verdict)
 
     def _control(self, method: str, path: str, query: dict[str, str], body: bytes) -> Verdict:
         match method, path:
-            case "GET", "/":
-                return Verdict(200, self._page().encode(), (("Content-Type", "text/plain"),))
+            case "GET", "/" | "/_sink/summary":
+                return Verdict(200, self._summary().encode(), (("Content-Type", "text/plain"),))
             case "GET", "/_sink/health":
                 return _json({"ok": True})
             case "GET", "/_sink/stats":
@@ -156,10 +195,14 @@ class Sink:
                 return _json(bodies[max(0, len(bodies) - limit) :])
             case "POST", "/_sink/reset":
                 self._strays, self._ledgers = 0, self._new_ledgers()
+                self._live.reset()
                 return _json({})
             case "POST", "/_sink/faults":
-                self._script = self._new_script(_lines(body))
+                self._script = self._changed_script(body)
                 return _json({})
+        file = page_file(path.removeprefix("/_sink/page/")) if method == "GET" else None
+        if file is not None:
+            return file
         self._strays += 1
         return _json({"error": "no such path"}, 404)
 
@@ -169,6 +212,23 @@ class Sink:
     def _new_script(self, lines: Iterable[str]) -> Script:
         faults = [parse_fault(line) for line in lines]
         return Script(faults, now=time.monotonic(), chance=self._chance)
+
+    def _changed_script(self, body: bytes) -> Script:
+        data = json.loads(body)
+        if isinstance(data, dict) and "script" in data:
+            return self._new_script(_lines(data, "script"))
+        if not (isinstance(data, dict) and ("add" in data or "remove" in data)):
+            raise ValueError('body must be {"script": ["...", ...]}, or hold "add" and "remove"')
+        added = [parse_fault(line) for line in _lines(data, "add")]
+        return self._script.changed(add=added, remove=_lines(data, "remove"), now=time.monotonic())
+
+    def _facts(self) -> dict[str, Any]:
+        now = time.monotonic()
+        return {
+            "uptime": now - self._started,
+            "strays": self._strays,
+            "script": [standing._asdict() for standing in self._script.standing(now)],
+        }
 
     def _ledger(self, query: dict[str, str]) -> Ledger:
         for vendor, ledger in self._ledgers.items():
@@ -188,7 +248,7 @@ class Sink:
             freshpaint=self._ledgers["freshpaint"].snapshot(),
         )
 
-    def _page(self) -> str:
+    def _summary(self) -> str:
         lines = []
         for vendor, ledger in self._ledgers.items():
             counts = ledger.snapshot()
@@ -199,12 +259,11 @@ class Sink:
         return "".join(lines)
 
 
-def _lines(body: bytes) -> list[str]:
-    data = json.loads(body)
-    script = data.get("script") if isinstance(data, dict) else None
-    if not (isinstance(script, list) and all(isinstance(line, str) for line in script)):
-        raise ValueError('body must be {"script": ["...", ...]}')
-    return script
+def _lines(data: dict[str, Any], name: str) -> list[str]:
+    lines = data.get(name, [])
+    if not (isinstance(lines, list) and all(isinstance(line, str) for line in lines)):
+        raise ValueError(f'body must be {{"{name}": ["...", ...]}}')
+    return lines
 
 
 def _json(value: Any, status: int = 200) -> Verdict:
