@@ -16,10 +16,10 @@ import pytest
 
 import sendoff
 from sendoff.cli import cli
-from sendoff.cli import sink as sink_command
 from sendoff.sink import add_arguments
 
 PATIENCE = 30.0
+sink_command = cli.commands["sink"]
 SOURCE = str(Path(sendoff.__file__).parents[1])
 
 
