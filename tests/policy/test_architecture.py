@@ -23,7 +23,7 @@ PLAIN = STEPS | {"_backlog", "spool.places", "spool.record", "spool.runs"}
 NOT_PLAIN = {"asyncio", "anyio", "time", "random", "socket", "aiohttp", "os", "fcntl"}
 PUBLIC_USERS = (
     *("cli", "__main__", "terminal", "demo", "replay", "sink"),
-    *("integrations", "metrics", "testing"),
+    *("integrations", "metrics", "testing", "send", "check"),
 )
 
 
@@ -109,7 +109,7 @@ def test_what_is_plain_knows_no_clock_and_no_disk() -> None:
         ("sendoff.transports.session", {"transports.http"}),
         ("aiohttp.web", {"sink.server", "sink.wire"}),
         ("click", {"__main__", *CLI}),
-        ("rich", {"__main__", "cli.output", "demo.live", "replay.live", "terminal"}),
+        ("rich", {"__main__", "cli.output", "demo.live", "replay.live", "send.live", "terminal"}),
         ("sendoff.terminal", {"demo.live", "demo.screen", "replay.live", "replay.screen"}),
         ("sendoff._assembly", {"dispatcher"}),
         ("sendoff._lane", {"_host", "_hosts", "_lifecycle", "_refill", "_assembly"}),

@@ -7,7 +7,7 @@ Thin: reads options, calls what does the work, turns its outcome into an exit st
 
 from __future__ import annotations
 
-from sendoff.cli import demo, replay, sink  # noqa: F401 each adds its command to the group
+from sendoff.cli import completion, demo, replay, send, sink  # noqa: F401 each adds a command
 from sendoff.cli.group import cli
 
 __all__ = ["cli"]

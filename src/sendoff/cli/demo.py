@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from sendoff.cli.group import INTERRUPTED, cli
+from sendoff.cli.exits import Exit
+from sendoff.cli.group import command
 from sendoff.cli.output import terminal
 
 if TYPE_CHECKING:
@@ -19,10 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = ["demo"]
 
-DIFFERENT = 1
 
-
-@cli.command()
+@command
 @click.option(
     "--events",
     type=click.IntRange(min=1),
@@ -54,15 +53,12 @@ def demo(events: int | None, path: Path | None, faults: bool, rate: int | None) 
     With --faults the stand-in answers 503 and 429 for a while and breaks connections after it
     accepted what they carried. What it may have accepted is sent again, so there are duplicates,
     and unique ids are compared.
-
-    Exit status: 0 both ends counted the same events; 1 they differ, by one event or more, or the
-    stand-in failed; 2 wrong use; 130 stopped by Ctrl-C.
     """
     try:
         _demo(events, path, faults, rate)
     except KeyboardInterrupt:  # click would make it an exit status of 1
         click.echo("stopped by Ctrl-C before the end; nothing was compared", err=True)
-        sys.exit(INTERRUPTED)
+        sys.exit(Exit.INTERRUPTED)
 
 
 def _demo(events: int | None, path: Path | None, faults: bool, rate: int | None) -> None:
@@ -109,4 +105,4 @@ def _conclude(outcome: Outcome, screen: Screen) -> None:
     for name, differences in outcome.differences.items():
         if differences:
             screen.note(f"{name} differs: {differences}.")
-    sys.exit(DIFFERENT)
+    sys.exit(Exit.FAILED)

@@ -1,16 +1,22 @@
 """
-The group that all commands belong to, and what an exit status means in each of them.
+The group that all commands belong to, and what they have in common: how they end.
 """
 
 from __future__ import annotations
 
+import functools
+import inspect
+import sys
+from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
+from typing import Any
 
 import click
 
-__all__ = ["INTERRUPTED", "cli"]
+from sendoff.cli.exits import Exit, exit_text
+from sendoff.cli.output import give_up_stdout
 
-INTERRUPTED = 130  # 128 and the number of SIGINT, as shells have it
+__all__ = ["cli", "command"]
 
 
 def _version() -> str:
@@ -20,12 +26,35 @@ def _version() -> str:
         return "unknown"
 
 
-@click.group()
+@click.group(
+    help=f"Product-analytics events to Datadog and Freshpaint.\n\n{exit_text('')}",
+)
 @click.version_option(_version(), prog_name="sendoff")
 def cli() -> None:
     """
     Product-analytics events to Datadog and Freshpaint.
-
-    Exit status: 0 all is well; 1 it ran and failed; 2 wrong use, or an extra is not installed; 130
-    stopped by Ctrl-C.
     """
+
+
+def command(call: Callable[..., Any]) -> click.Command:
+    """
+    Adds a command to the group: its name is the function's, its help the docstring and what its
+    exit status means.
+    """
+    name = call.__name__
+
+    @functools.wraps(call)
+    def run(*args: Any, **options: Any) -> None:
+        try:
+            call(*args, **options)
+            sys.stdout.flush()
+        except KeyboardInterrupt:  # click would make it an exit status of 1
+            click.echo("stopped by Ctrl-C", err=True)
+            sys.exit(Exit.INTERRUPTED)
+        except BrokenPipeError:
+            give_up_stdout()
+            sys.exit(Exit.PIPE)
+
+    text = f"{inspect.getdoc(call)}\n\n{exit_text(name)}"
+    made: click.Command = cli.command(name, help=text)(run)
+    return made

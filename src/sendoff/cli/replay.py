@@ -11,15 +11,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sendoff import OptionError
-from sendoff.cli.group import INTERRUPTED, cli
+from sendoff.cli.exits import Exit
+from sendoff.cli.group import command
 from sendoff.cli.output import terminal
 
 if TYPE_CHECKING:
     from sendoff.replay import Outcome, Screen
 
 __all__ = ["replay"]
-
-LEFT = 1
 
 OWNERS = {
     "api_key": "datadog",
@@ -30,7 +29,7 @@ OWNERS = {
 SHOWN = "An option shows in the list of processes; the environment does not."
 
 
-@cli.command()
+@command
 @click.argument("path", type=click.Path(exists=True, path_type=Path))
 @click.option(
     "--to",
@@ -76,9 +75,6 @@ def replay(path: Path, to: str, rate: int | None, timeout: float, **options: Any
 
     Keys and tokens come from the environment (DD_API_KEY, DD_SITE, FRESHPAINT_TOKEN) or from
     options; the environment is better, since an option shows in the list of processes.
-
-    Exit status: 0 all sent, or nothing to do; 1 some were refused again or are left; 2 wrong use,
-    or another replay of the file is under way; 130 stopped by Ctrl-C.
     """
     from sendoff.replay import JournalBusyError, Plan, destination_of, run
 
@@ -120,8 +116,8 @@ def _report(outcome: Outcome) -> None:
         click.echo(line)
     if outcome.interrupted:
         click.echo("stopped by Ctrl-C; the same command goes on where it was", err=True)
-        sys.exit(INTERRUPTED)
+        sys.exit(Exit.INTERRUPTED)
     if outcome.gave_up:
         click.echo(f"gave up: {outcome.gave_up}", err=True)
     if not outcome.complete:
-        sys.exit(LEFT)
+        sys.exit(Exit.FAILED)

@@ -6,13 +6,13 @@ from __future__ import annotations
 
 import click
 
-from sendoff.cli.group import cli
+from sendoff.cli.group import command
 from sendoff.sink import Settings
 
 __all__ = ["sink"]
 
 
-@cli.command()
+@command
 @click.option("--port", default=0, show_default=True, help="Port on 127.0.0.1; 0 takes a free one.")
 @click.option("--api-key", metavar="KEY", help="The only Datadog key to take.  [default: any]")
 @click.option("--token", metavar="TOKEN", help="The only Freshpaint token to take.  [default: any]")
@@ -54,8 +54,6 @@ def sink(
 
     The same as `python -m sendoff.sink`. On anything but a terminal the first line of output is
     {"port": N}.
-
-    Exit status: 0 stopped as asked; 1 the port cannot be listened on; 2 wrong use.
     """
     from sendoff.sink import run
 

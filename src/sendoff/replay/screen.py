@@ -29,6 +29,7 @@ class PlainScreen(terminal.PlainScreen):
     """
 
     def __init__(self) -> None:
+        super().__init__()
         # All mutable state.
         self._last = (-1, -1, -1)
 
