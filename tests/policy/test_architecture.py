@@ -110,7 +110,17 @@ def test_what_is_plain_knows_no_clock_and_no_disk() -> None:
         ("aiohttp.web", {"sink.server", "sink.wire"}),
         ("click", {"__main__", *CLI}),
         ("rich", {"__main__", "cli.output", "demo.live", "replay.live", "send.live", "terminal"}),
-        ("sendoff.terminal", {"demo.live", "demo.screen", "replay.live", "replay.screen"}),
+        (
+            "sendoff.terminal",
+            {
+                "demo.live",
+                "demo.screen",
+                "replay.live",
+                "replay.screen",
+                "send.live",
+                "send.screen",
+            },
+        ),
         ("sendoff._assembly", {"dispatcher"}),
         ("sendoff._lane", {"_host", "_hosts", "_lifecycle", "_refill", "_assembly"}),
         (

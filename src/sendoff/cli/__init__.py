@@ -7,7 +7,7 @@ Thin: reads options, calls what does the work, turns its outcome into an exit st
 
 from __future__ import annotations
 
-from sendoff.cli import completion, demo, replay, send, sink  # noqa: F401 each adds a command
+from sendoff.cli import check, completion, demo, replay, send, sink, tail  # noqa: F401
 from sendoff.cli.group import cli
 
 __all__ = ["cli"]

@@ -20,11 +20,12 @@ INSTALL = {
 
 
 @command
-@click.argument("shell", metavar="bash|zsh|fish", type=click.Choice(list(INSTALL)))
+@click.argument("shell", metavar="SHELL", type=click.Choice(list(INSTALL)))
 def completion(shell: str) -> None:
     """
-    Print the script that completes commands and options in bash, zsh or fish.
+    Print the script that completes commands and options in a shell.
 
+    SHELL is bash, zsh or fish.
     How to put it in place stands at its end.
     """
     kind = get_completion_class(shell)

@@ -5,14 +5,15 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from sendoff.cli.exits import Exit
 from sendoff.cli.group import command
-from sendoff.cli.output import terminal
+from sendoff.cli.output import json_line, json_option, terminal
 
 if TYPE_CHECKING:
     from sendoff.demo import Outcome
@@ -43,25 +44,32 @@ __all__ = ["demo"]
     metavar="N",
     help="Give away N events a second.  [default: as fast as calls go]",
 )
-def demo(events: int | None, path: Path | None, faults: bool, rate: int | None) -> None:
+@json_option
+def demo(
+    events: int | None, path: Path | None, faults: bool, rate: int | None, as_json: bool
+) -> None:
     """
     Replay real purchases to a local stand-in of both vendors, and compare the counts of both ends.
 
     The purchases are those of the CD shop CDNOW in 1997 and 1998. An event happens when it is
     replayed; the original day is its property purchased_on. Nothing leaves this machine.
 
+    With --json both counts are one object on stdout, and all else goes to stderr.
+
     With --faults the stand-in answers 503 and 429 for a while and breaks connections after it
     accepted what they carried. What it may have accepted is sent again, so there are duplicates,
     and unique ids are compared.
     """
     try:
-        _demo(events, path, faults, rate)
-    except KeyboardInterrupt:  # click would make it an exit status of 1
+        _demo(events, path, faults, rate, as_json)
+    except KeyboardInterrupt:
         click.echo("stopped by Ctrl-C before the end; nothing was compared", err=True)
         sys.exit(Exit.INTERRUPTED)
 
 
-def _demo(events: int | None, path: Path | None, faults: bool, rate: int | None) -> None:
+def _demo(
+    events: int | None, path: Path | None, faults: bool, rate: int | None, as_json: bool
+) -> None:
     from sendoff.demo import Plan, PurchasesError, read_purchases, run
 
     try:
@@ -70,30 +78,46 @@ def _demo(events: int | None, path: Path | None, faults: bool, rate: int | None)
         raise click.UsageError(str(exc)) from exc
     if not purchases:
         raise click.UsageError("the file holds no purchases")
-    screen = _screen()
+    screen = _screen(as_json)
     try:
         outcome = run(Plan(purchases=purchases, faults=faults, rate=rate), screen)
     except (OSError, RuntimeError) as exc:
         raise click.ClickException(f"the sink failed: {exc}") from exc
-    _conclude(outcome, screen)
+    _conclude(outcome, screen, as_json)
 
 
-def _screen() -> Screen:
+def _screen(as_json: bool) -> Screen:
     from sendoff.demo.screen import PlainScreen
 
-    console = terminal()
+    console = terminal(errors=as_json)
     if console is None:
-        return PlainScreen()
+        return PlainScreen(errors=as_json)
     from sendoff.demo.live import LiveScreen
 
     return LiveScreen(console)
 
 
-def _conclude(outcome: Outcome, screen: Screen) -> None:
+def _counts(outcome: Outcome) -> dict[str, Any]:
+    ledgers = {
+        name: asdict(ledger)
+        | {"rejections": dict(ledger.rejections), "dropped": dict(ledger.dropped)}
+        for name, ledger in outcome.ledgers.items()
+    }
+    return {
+        "agrees": outcome.agrees,
+        "elapsed": outcome.elapsed,
+        "dispatcher": ledgers,
+        "sink": {name: asdict(sink) for name, sink in outcome.sinks.items()},
+    }
+
+
+def _conclude(outcome: Outcome, screen: Screen, as_json: bool) -> None:
     from sendoff.demo.table import ledger_table
 
     rows = ledger_table(outcome.ledgers, outcome.sinks, outcome.differences)
     screen.table(tuple(outcome.ledgers), rows, agrees=outcome.agrees)
+    if as_json:
+        json_line(_counts(outcome))
     requests = sum(sink.requests for sink in outcome.sinks.values())
     screen.note(
         f"{requests:,} requests in {outcome.elapsed:.1f} s, "

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ import click
 from sendoff import OptionError
 from sendoff.cli.exits import Exit
 from sendoff.cli.group import command
-from sendoff.cli.output import terminal
+from sendoff.cli.output import json_line, json_option, quiet_option, terminal
 
 if TYPE_CHECKING:
     from sendoff.replay import Outcome, Screen
@@ -64,7 +65,17 @@ SHOWN = "An option shows in the list of processes; the environment does not."
     metavar="SECONDS",
     help="Give up when nothing moved for so long, as with a wrong key.",
 )
-def replay(path: Path, to: str, rate: int | None, timeout: float, **options: Any) -> None:
+@json_option
+@quiet_option
+def replay(
+    path: Path,
+    to: str,
+    rate: int | None,
+    timeout: float,
+    as_json: bool,
+    quiet: bool,
+    **options: Any,
+) -> None:
     """
     Send dead letters again, under their ids.
 
@@ -74,7 +85,8 @@ def replay(path: Path, to: str, rate: int | None, timeout: float, **options: Any
     is sent, delete both files.
 
     Keys and tokens come from the environment (DD_API_KEY, DD_SITE, FRESHPAINT_TOKEN) or from
-    options; the environment is better, since an option shows in the list of processes.
+    options; the environment is better, since an option shows in the list of processes. Progress
+    goes to stderr, the counts to stdout; with --json they are one object.
     """
     from sendoff.replay import JournalBusyError, Plan, destination_of, run
 
@@ -92,18 +104,20 @@ def replay(path: Path, to: str, rate: int | None, timeout: float, **options: Any
     try:
         if not plan.file.is_file():
             raise click.UsageError(f"there is no file {plan.file}")
-        outcome = run(plan, destination_of(to, **given), _screen())
+        outcome = run(plan, destination_of(to, **given), _screen(quiet))
     except (OptionError, JournalBusyError) as exc:
         raise click.UsageError(str(exc)) from exc
     except OSError as exc:
         raise click.ClickException(str(exc)) from exc
-    _report(outcome)
+    _report(outcome, as_json=as_json, quiet=quiet)
 
 
-def _screen() -> Screen:
-    from sendoff.replay import PlainScreen
+def _screen(quiet: bool) -> Screen:
+    from sendoff.replay.screen import PlainScreen, QuietScreen
 
-    console = terminal()
+    if quiet:
+        return QuietScreen()
+    console = terminal(errors=True)
     if console is None:
         return PlainScreen()
     from sendoff.replay.live import LiveScreen
@@ -111,9 +125,12 @@ def _screen() -> Screen:
     return LiveScreen(console)
 
 
-def _report(outcome: Outcome) -> None:
-    for line in outcome.summary():
-        click.echo(line)
+def _report(outcome: Outcome, *, as_json: bool, quiet: bool) -> None:
+    if as_json:
+        json_line({**asdict(outcome), "complete": outcome.complete})
+    elif not quiet:
+        for line in outcome.summary():
+            click.echo(line)
     if outcome.interrupted:
         click.echo("stopped by Ctrl-C; the same command goes on where it was", err=True)
         sys.exit(Exit.INTERRUPTED)

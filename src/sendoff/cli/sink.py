@@ -37,6 +37,7 @@ __all__ = ["sink"]
 )
 @click.option("--with-parent", is_flag=True, help="End when stdin does.")
 @click.option("--quiet", is_flag=True, help="Greet nobody on a terminal.")
+@click.option("--json", "as_json", is_flag=True, help="Write the first line on a terminal as well.")
 def sink(
     port: int,
     api_key: str | None,
@@ -48,6 +49,7 @@ def sink(
     keep_events: int,
     with_parent: bool,
     quiet: bool,
+    as_json: bool,
 ) -> None:
     """
     Serve a local stand-in of both vendors until SIGINT or SIGTERM.
@@ -73,6 +75,6 @@ def sink(
     except ValueError as exc:
         raise click.UsageError(str(exc)) from exc
     try:
-        run(settings)
+        run(settings, as_json=as_json)
     except OSError as exc:
         raise click.ClickException(f"cannot listen on port {port}: {exc}") from exc
