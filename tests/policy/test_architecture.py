@@ -109,7 +109,7 @@ def test_what_is_plain_knows_no_clock_and_no_disk() -> None:
         ("sendoff.transports.session", {"transports.http"}),
         ("aiohttp.web", {"sink.server", "sink.wire"}),
         ("click", {"__main__", *CLI}),
-        ("rich", {"__main__", "cli.output", "demo.live", "replay.live", "send.live", "terminal"}),
+        ("rich", {"__main__", *CLI, "demo.live", "replay.live", "send.live", "terminal"}),
         (
             "sendoff.terminal",
             {

@@ -19,7 +19,8 @@ from sendoff import (
     TransportError,
     Verdict,
 )
-from sendoff.check.findings import EVENT, Live
+from sendoff.check.facts import Live
+from sendoff.check.findings import EVENT
 
 __all__ = ["try_live"]
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, unquote, urlsplit
 
-from sendoff.check.findings import Disk, Facts
+from sendoff.check.facts import Disk, Facts
 
 __all__ = ["look_at_disk", "look_at_way"]
 

@@ -5,7 +5,8 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import asdict
+from collections.abc import Mapping
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -99,8 +100,7 @@ def _screen(as_json: bool) -> Screen:
 
 def _counts(outcome: Outcome) -> dict[str, Any]:
     ledgers = {
-        name: asdict(ledger)
-        | {"rejections": dict(ledger.rejections), "dropped": dict(ledger.dropped)}
+        name: {part.name: _plain(getattr(ledger, part.name)) for part in fields(ledger)}
         for name, ledger in outcome.ledgers.items()
     }
     return {
@@ -109,6 +109,10 @@ def _counts(outcome: Outcome) -> dict[str, Any]:
         "dispatcher": ledgers,
         "sink": {name: asdict(sink) for name, sink in outcome.sinks.items()},
     }
+
+
+def _plain(value: Any) -> Any:
+    return dict(value) if isinstance(value, Mapping) else value
 
 
 def _conclude(outcome: Outcome, screen: Screen, as_json: bool) -> None:
