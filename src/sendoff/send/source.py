@@ -185,7 +185,7 @@ class Lines:
     def _take(self, block: bytes | None) -> None:
         if block is None:
             self._ended = True
-            if self._rest:
+            if self._length:
                 self._whole = [b"".join(self._rest)]
             return
         first, newline, others = block.partition(b"\n")
