@@ -74,7 +74,7 @@ def test_all_is_well_at_the_sink(sink, tmp_path):
 
 
 def test_live_sends_marked_events_and_says_where_they_are(sink):
-    """The mark in the report is the one at the vendor; a refused batch is told from a refused key."""
+    """The mark in the report is the one at the vendor; a batch that was refused is told."""
     status, out = check(*endpoints(sink), "--live", "--json")
     found = {
         one["vendor"]: one for one in map(json.loads, out.splitlines()) if one["what"] == "live"

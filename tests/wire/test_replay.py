@@ -278,6 +278,16 @@ def test_torn_and_foreign_lines_are_counted_and_skipped(sink, tmp_path):
     assert "4 lines are no letters" in answer.stdout
 
 
+def test_the_counts_as_json(sink, tmp_path):
+    """One object on stdout; -q leaves nothing else on stderr."""
+    path = tmp_path / "letters"
+    letters_for(path, 3)
+    answer = replay(sink, path, "freshpaint", "--json", "-q")
+    counts = json.loads(answer.stdout)
+    assert (answer.returncode, answer.stderr) == (0, "")
+    assert (counts["sent"], counts["left"], counts["complete"]) == (3, 0, True)
+
+
 def test_equal_letters_are_all_sent(sink, tmp_path):
     """Two letters that are the same to the byte are two events."""
     path = tmp_path / "letters"

@@ -55,6 +55,10 @@ def command(call: Callable[..., Any]) -> click.Command:
             give_up_stdout()
             sys.exit(Exit.PIPE)
 
-    text = f"{inspect.getdoc(call)}\n\n{exit_text(name)}"
-    made: click.Command = cli.command(name, help=text)(run)
+    doc = inspect.getdoc(call) or ""
+    # The first sentence is the short one, and whole: where click cuts it depends on the width.
+    short = " ".join(doc.partition("\n\n")[0].split())
+    made: click.Command = cli.command(name, help=f"{doc}\n\n{exit_text(name)}", short_help=short)(
+        run
+    )
     return made
