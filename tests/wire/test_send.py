@@ -6,13 +6,18 @@ In this process where nothing kills it and nothing comes from a pipe: a start ta
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import gzip
 import io
 import json
 import os
+import pty
+import re
 import signal
+import struct
 import subprocess
 import sys
+import termios
 import time
 from collections import Counter
 from importlib.resources import files
@@ -409,3 +414,58 @@ def test_wrong_use_exits_with_2(sink, tmp_path, options, keys, message):
     assert (answer.returncode, answer.stdout) == (2, "")
     assert message in " ".join(answer.stderr.split())
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_the_reader_waits_for_the_slowest_vendor(sink, tmp_path, monkeypatch):
+    """No more rows are given than the window has room for, however slow the answers are."""
+    from sendoff.send import lane
+
+    path = tmp_path / "p.csv.gz"
+    purchases(path, 300)
+    most = Counter()
+    give = lane.Lane.give
+
+    def watched(self, row):
+        error = give(self, row)
+        most[self.name] = max(most[self.name], self.ledger().pending)
+        return error
+
+    monkeypatch.setattr(lane, "WINDOW", 50)
+    monkeypatch.setattr(lane.Lane, "give", watched)
+    sink.faults("latency 20ms on freshpaint")
+    assert send(sink, path, *CDNOW).returncode == 0
+    assert most["freshpaint"] == 50
+    assert most["datadog"] <= 50
+    assert len(set(sink.ids("freshpaint"))) == 300
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("colour", [True, False])
+def test_on_a_terminal_there_are_bars(sink, tmp_path, colour):
+    """On stderr, one for each vendor; stdout has the counts alone, and NO_COLOR no colours."""
+    path = tmp_path / "p.csv.gz"
+    purchases(path, 50)
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 110, 0, 0))
+    more = {**environment(), "TERM": "xterm-256color"}
+    for name in ("COLUMNS", "LINES", "NO_COLOR"):
+        more.pop(name, None)
+    if not colour:
+        more["NO_COLOR"] = "1"
+    with subprocess.Popen(
+        command(sink, path, *CDNOW), env=more, stdout=subprocess.PIPE, stdin=theirs, stderr=theirs
+    ) as process:
+        os.close(theirs)
+        seen = b""
+        with contextlib.suppress(OSError):  # how Linux says that the other end is closed
+            while True:
+                seen += os.read(ours, 65_536)
+        os.close(ours)
+        out = process.stdout.read().decode()
+    text = seen.decode()
+    assert (process.returncode, text.count("\x1b[?25l"), text.count("\x1b[?25h")) == (0, 1, 1), text
+    assert "\x1b" not in out
+    assert "datadog: 50 sent" in out
+    assert bool(re.search(r"\x1b\[[0-9;]*3[0-9]", text)) is colour
+    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text)
+    assert len(re.findall(r"(?:datadog|freshpaint) +\S* +50/50", plain)) >= 2

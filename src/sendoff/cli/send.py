@@ -177,12 +177,11 @@ def _plan(path: str, form: Form, given: dict[str, Any]) -> Plan:
             options["send_time"] = True
         destinations[vendor] = options
     file = None if path == "-" else Path(path)
-    if (file is None or not file.is_file()) and (
-        (given["journal"] is None) != (given["identity"] is None)
-    ):
+    is_stream = file is None or (file.exists() and not file.is_file())
+    if is_stream and ((given["journal"] is None) != (given["identity"] is None)):
         raise click.UsageError("for a stream, --journal and --identity go together")
     rejects = given["rejects"]
-    if rejects is None and file is not None:
+    if rejects is None and file is not None and not is_stream:
         rejects = file.with_name(f"{file.name}.rejects")
     return Plan(
         path=file,
@@ -242,8 +241,13 @@ def _report(plan: Plan, outcome: Outcome, *, as_json: bool, quiet: bool) -> None
     if outcome.bad and plan.rejects is not None:
         click.echo(f"rows that are no events are in {plan.rejects}", err=True)
     if outcome.signal:
-        can_resume = plan.path is not None or plan.identity is not None
-        how = "the same command goes on where it was" if can_resume else "stdin cannot be resumed"
+        is_file = plan.path is not None and plan.path.is_file()
+        can_resume = is_file or plan.identity is not None
+        how = (
+            "the same command goes on where it was"
+            if can_resume
+            else "without --journal and --identity a stream cannot be resumed"
+        )
         name = "Ctrl-C" if outcome.signal == signal.SIGINT else "SIGTERM"
         click.echo(f"stopped by {name}; {how}", err=True)
         interrupted = outcome.signal == signal.SIGINT

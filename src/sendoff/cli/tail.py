@@ -115,7 +115,7 @@ def _show(events: list[Seen], *, as_json: bool, console: Console | None) -> None
         line = Text("  ").join(
             Text(*part) if isinstance(part, tuple) else Text(part) for part in parts
         )
-        console.print(line, Text(body, style="dim"), soft_wrap=True)
+        console.print(line, Text(_plain(body), style="dim"), soft_wrap=True)
     sys.stdout.flush()
 
 

@@ -18,6 +18,7 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack, ExitStack
 
 from sendoff import Transport
+from sendoff.option_checks import check_posix
 from sendoff.send.files import append, reject_line
 from sendoff.send.items import BadRow, Row
 from sendoff.send.journal import RowJournal
@@ -60,6 +61,7 @@ def run(plan: Plan, screen: Screen, transports: Transports = lambda _: None) -> 
         SourceError: The file is gzipped and damaged.
         OSError: The file or a journal cannot be read.
     """
+    check_posix("sendoff send")
     with ExitStack() as stack:
         # First of all, as what is wrong with options needs no file.
         destinations = {
