@@ -27,6 +27,7 @@ ENVIRONMENT = {"DD_API_KEY": "k", "DD_APPLICATION_ID": "a", "FRESHPAINT_TOKEN": 
 FINDS_BAD_ROWS = 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["send-a-file.md", "check-your-setup.md"])
 def test_the_commands_work(name: str, tmp_path: Path) -> None:
     """Each `sh` block runs, in order, with the files of the page, and prints what it says."""
