@@ -28,6 +28,7 @@ from sendoff import testing
 from sendoff._lines import FIELDS, LINES
 from sendoff._values import EXTRA_TYPES, marker
 from sendoff.cli import cli
+from sendoff.cli.exits import EXITS
 from sendoff.destinations.verdicts import FAILURES, STATUSES
 from sendoff.events import Action, DropReason
 from sendoff.metrics.metric import ATTRIBUTES
@@ -454,7 +455,14 @@ def command_line() -> str:
         contexts.append(click.Context(command, info_name=name, parent=top))
     parts = [f"\n## `{one.command_path}`\n\n```text\n{one.get_help()}\n```\n" for one in contexts]
     head = "# Command line\n\nComes with the extra `cli`: `pip install 'sendoff[cli]'`.\n"
-    return "".join([head, *parts])
+    rows = [
+        (f"`sendoff {name}`".replace(" `", "`"), str(int(code)), text)
+        for name, meanings in EXITS.items()
+        for code, text in meanings.items()
+        if name
+    ]
+    end = "\n## Exit status\n\n" + table(("command", "status", "meaning"), rows)
+    return "".join([head, *parts, end])
 
 
 def log_events() -> str:

@@ -53,9 +53,16 @@ class Screen(Protocol):
 class PlainScreen:
     """
     Lines for pipes, files and logs.
+
+    Args:
+        errors: Whether they go to stderr, as stdout is for data. Whoever reads them there may go
+            away, which stops nothing.
     """
 
     interval = 1.0
+
+    def __init__(self, *, errors: bool = False) -> None:
+        self._errors = errors
 
     def __enter__(self) -> Self:
         """
@@ -77,8 +84,13 @@ class PlainScreen:
         """
         One line, flushed: whoever reads along through a pipe wants it now.
         """
-        sys.stdout.write(f"{text}\n")
-        sys.stdout.flush()
+        stream = sys.stderr if self._errors else sys.stdout
+        try:
+            stream.write(f"{text}\n")
+            stream.flush()
+        except OSError:
+            if not self._errors:
+                raise
 
 
 class Display(Protocol):

@@ -173,3 +173,24 @@ def test_places_and_repeats_are_told_before_they_count():
     assert ledger.place_of(("a", "b", "a", None)) == (0, {2})
     ledger.processed(accepted("a", "b", "a"))
     assert ledger.place_of(("c", "b")) == (3, {1})
+
+
+@given(st.lists(st.one_of(st.integers(1, 4), st.none()), max_size=20), st.integers(0, 6))
+def test_a_cursor_gives_every_event_once_or_counts_it(steps, keep):
+    """However many come between two looks: what is shown and what is missed add up, in order."""
+    ledger = Ledger(keep_events=keep)
+    cursor = came = 0
+    shown = []
+    missed = 0
+    for step in [*steps, None]:
+        if step is not None:
+            ledger.processed(accepted(*range(came, came + step)))
+            came += step
+            continue
+        answer = ledger.bodies_after(cursor)
+        cursor = answer["next"]
+        missed += answer["missed"]
+        shown += [event["n"] for event in answer["events"]]
+    assert (cursor, len(shown) + missed) == (came, came)
+    assert shown == sorted(set(shown))
+    assert ledger.bodies_after(came + 1) == ledger.bodies_after(0)

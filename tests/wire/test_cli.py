@@ -6,6 +6,7 @@ import argparse
 import inspect
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -16,10 +17,11 @@ import pytest
 
 import sendoff
 from sendoff.cli import cli
-from sendoff.cli import sink as sink_command
+from sendoff.cli.exits import EXITS, Exit, exit_text
 from sendoff.sink import add_arguments
 
 PATIENCE = 30.0
+sink_command = cli.commands["sink"]
 SOURCE = str(Path(sendoff.__file__).parents[1])
 
 
@@ -50,6 +52,10 @@ def run(*arguments, code=None):
             ("replay",),
             ("Usage: sendoff replay [OPTIONS] PATH", "--token TOKEN", "list of processes"),
         ),
+        (("send",), ("Usage: sendoff send [OPTIONS] FILE|-", "--map FIELD=COLUMN[:TYPE]", "143")),
+        (("check",), ("Usage: sendoff check [OPTIONS]", "--live", "--ca-file FILE")),
+        (("tail",), ("Usage: sendoff tail [OPTIONS]", "--user ID", "--no-follow")),
+        (("completion",), ("Usage: sendoff completion [OPTIONS] SHELL", "bash, zsh or fish")),
         (("sink",), ("Usage: sendoff sink [OPTIONS]", "--fault SCRIPT", "--keep-events N")),
     ],
 )
@@ -66,7 +72,80 @@ def test_every_command_and_option_has_a_help():
         assert inspect.getdoc(command.callback)
         for param in command.params:
             # An argument has no help of its own: the command's says what it is.
-            assert getattr(param, "help", None) or param.name.upper() in command.help
+            name = (param.metavar or param.name.upper()).partition("|")[0]
+            assert getattr(param, "help", None) or name in command.help
+
+
+def test_one_table_says_how_commands_end():
+    """It has every command, each help is made from it, and no command ends by a bare number."""
+    assert {name for name in EXITS if name} == set(cli.commands)
+    for name, command in cli.commands.items():
+        assert command.help.endswith(exit_text(name))
+        assert set(EXITS[name]) <= set(EXITS[""])
+    for path in (Path(sendoff.__file__).parent / "cli").glob("*.py"):
+        for argument in re.findall(r"sys\.exit\((.*)\)", path.read_text()):
+            assert set(re.findall(r"Exit\.(\w+)", argument)) <= set(Exit.__members__)
+            assert argument.startswith("Exit."), path
+
+
+def test_every_command_that_prints_facts_has_json():
+    """`completion` prints a script, and nothing else is without it."""
+    without = {
+        name
+        for name, command in cli.commands.items()
+        if not any("--json" in param.opts for param in command.params)
+    }
+    assert without == {"completion"}
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_the_completion_of_a_shell(shell):
+    """The script calls our command, and says at its end how it is put in place."""
+    answer = run("completion", shell)
+    assert (answer.returncode, answer.stderr) == (0, "")
+    assert f"_SENDOFF_COMPLETE={shell}_complete" in answer.stdout
+    assert answer.stdout.splitlines()[-1].startswith(f"# To install: sendoff completion {shell} >")
+    if shell == "zsh":
+        assert answer.stdout.startswith("#compdef sendoff")
+    if shell == "bash":
+        checked = subprocess.run(["bash", "-n"], input=answer.stdout, text=True, check=False)
+        assert checked.returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "wanted"),
+    [
+        ("sendoff se", {"send"}),
+        ("sendoff send --dead", {"--dead-letters"}),
+        ("sendoff completion z", {"zsh"}),
+    ],
+)
+def test_what_is_completed(words, wanted):
+    """Commands, options and choices, as bash asks for them."""
+    answer = subprocess.run(
+        [sys.executable, "-m", "sendoff"],
+        env={
+            **environment(),
+            "_SENDOFF_COMPLETE": "bash_complete",
+            "COMP_WORDS": words,
+            "COMP_CWORD": str(len(words.split()) - 1),
+        },
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert {line.partition(",")[2] for line in answer.stdout.splitlines()} == wanted
+
+
+def test_the_demo_as_json():
+    """Both counts in one object on stdout, all else on stderr."""
+    answer = run("demo", "--events=5", "--json")
+    counts = json.loads(answer.stdout)
+    assert (answer.returncode, counts["agrees"]) == (0, True)
+    assert counts["sink"]["freshpaint"]["unique"] == 5
+    assert counts["dispatcher"]["datadog"]["delivered"] == 5
+    assert "Both ends agree" in answer.stderr
 
 
 def test_version():
@@ -110,7 +189,7 @@ def test_the_sink_has_the_options_of_the_module():
     add_arguments(parser)
     ours = {option.opts[0]: option.default for option in sink_command.params}
     theirs = {f"--{name.replace('_', '-')}": n for name, n in vars(parser.parse_args([])).items()}
-    assert set(ours) == set(theirs)
+    assert set(ours) == {*theirs, "--json"}  # the module is for programs anyway
     for name, default in theirs.items():
         context = sink_command.make_context("sink", [])
         assert context.params[_param(name)] == (tuple(default) if default == [] else default)

@@ -1,6 +1,6 @@
 """
-What tells the journal which lines arrived: both vendors, whose bodies remember their line, and a
-transport that notes them.
+What tells a journal which lines arrived: both vendors, whose bodies remember their line, and a
+transport that notes them. For replays, and for files that are sent.
 
 Always holds: between the answer and the note nothing is awaited, so what a killed replay sent
 without noting it is at most what was in flight.
@@ -9,9 +9,9 @@ without noting it is at most what was in flight.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, Protocol, cast
 
 from sendoff import (
     Action,
@@ -25,16 +25,33 @@ from sendoff import (
     TransportError,
 )
 from sendoff.destinations.base import Dumps
-from sendoff.replay.journal import Journal
 
-__all__ = ["LINE", "Courier", "DatadogAgain", "FreshpaintAgain", "Payload"]
+__all__ = ["LINE", "NEUTRAL", "Courier", "DatadogAgain", "FreshpaintAgain", "Notes", "Payload"]
 
 
 Payload = dict[Any, Any]
 """A letter's event, with the key of its line as the value of `LINE`."""
 
 LINE = object()
-"""No key that an event of a file can have."""
+NEUTRAL = object()
+"""
+No keys that an event of a file can have: of its line, and of the `Event` that stands there in place
+of a vendor's body.
+"""
+
+
+class Notes(Protocol):
+    """
+    A journal, as far as a courier knows it.
+    """
+
+    def note(self, keys: Iterable[Any]) -> None:
+        """
+        Notes lines as sent.
+
+        Raises:
+            OSError: They could not be noted.
+        """
 
 
 class _Body(bytes):
@@ -42,7 +59,7 @@ class _Body(bytes):
     An encoded event, with the key of its line.
     """
 
-    key: str
+    key: Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +68,7 @@ class _Keyed(Request):
     A request, with the keys of the lines in it.
     """
 
-    keys: tuple[str, ...] = ()
+    keys: tuple[Any, ...] = ()
 
 
 class _Again(HttpDestination):
@@ -67,7 +84,15 @@ class _Again(HttpDestination):
         """
         event: Payload = dict(payload)
         key = event.pop(LINE)
-        encoded, own_id = super().encode_payload(event, event_id=event_id, time=time, dumps=dumps)
+        neutral = event.pop(NEUTRAL, None)
+        if neutral is None:
+            encoded, own_id = super().encode_payload(
+                event, event_id=event_id, time=time, dumps=dumps
+            )
+        else:
+            made = cast("Destination", self).encode(neutral, dumps)
+            assert made is not None  # an event that a vendor passes over is not given to it
+            encoded, own_id = made, neutral.id
         body = _Body(encoded)
         body.key = key
         return body, own_id
@@ -106,7 +131,7 @@ class Courier:
     """
 
     def __init__(
-        self, destination: Destination, journal: Journal, transport: Transport | None = None
+        self, destination: Destination, journal: Notes, transport: Transport | None = None
     ) -> None:
         self._destination = destination
         self._journal = journal
@@ -139,7 +164,7 @@ class Courier:
         try:
             response = await self._transport.send(request, sent)
         except TransportError as exc:
-            self.last_words = exc.failure
+            self.said(request.keys, None, exc.failure, exc.detail)
             raise
         verdict = self._destination.verdict(response, time.time())
         if verdict.action is Action.DELIVERED:
@@ -148,8 +173,20 @@ class Courier:
             except OSError as exc:
                 self.fault = exc
         else:
-            self.last_words = f"{verdict.reason} ({verdict.detail})"
+            self.said(request.keys, verdict.status, verdict.reason, verdict.detail)
         return response
+
+    def said(self, keys: Sequence[Any], status: int | None, reason: str, detail: str) -> None:
+        """
+        Keeps what came in place of a success.
+
+        Args:
+            keys: Of the lines that were in the request.
+            status: The answer's; None if there was none.
+            reason: What it means.
+            detail: The vendor's own words.
+        """
+        self.last_words = reason if status is None else f"{reason} ({detail})"
 
     async def aclose(self) -> None:
         """

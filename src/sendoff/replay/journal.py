@@ -14,9 +14,9 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import BinaryIO, Self
 
-__all__ = ["Journal", "JournalBusyError", "Keys"]
+__all__ = ["HeldFile", "Journal", "JournalBusyError", "Keys"]
 
 KEY_BYTES = 12
 """Bytes of a key's hash: two of a million lines are taken for one with a chance below 1e-16."""
@@ -48,30 +48,31 @@ class Keys:
 
 class JournalBusyError(Exception):
     """
-    Another replay holds the journal.
+    Another process holds the journal.
     """
 
 
-class Journal:
+class HeldFile:
     """
-    A file of keys, held by this process between `__enter__` and `__exit__`.
+    A file of lines, held by this process between `__enter__` and `__exit__`.
 
     Args:
         path: The file; made for its owner alone if it is not there.
+        other: What may hold it already, for the message.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, other: str) -> None:
         self.path = path
+        self._other = other
         # All mutable state.
         self._file = -1
-        self.keys: frozenset[str] = frozenset()  # those noted before it was opened
 
     def __enter__(self) -> Self:
         """
-        Takes the journal and reads it.
+        Takes the file and reads it.
 
         Raises:
-            JournalBusyError: Another replay holds it.
+            JournalBusyError: Somebody else holds it.
             OSError: It cannot be opened.
         """
         import fcntl  # here, so that without POSIX a replay can say what it needs
@@ -79,20 +80,19 @@ class Journal:
         file = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            with open(file, "rb", closefd=False) as reader:
-                data = reader.read()
-            if data and not data.endswith(b"\n"):  # torn by a crash of the machine
+            self._file = file
+            end = os.lseek(file, 0, os.SEEK_END)
+            if end and os.pread(file, 1, end - 1) != b"\n":  # torn by a crash of the machine
                 os.write(file, b"\n")
+            os.lseek(file, 0, os.SEEK_SET)
+            with open(file, "rb", closefd=False) as reader:
+                self._load(reader)
         except BlockingIOError as exc:
             os.close(file)
-            raise JournalBusyError(f"another replay holds {self.path}") from exc
-        except OSError:
+            raise JournalBusyError(f"{self._other} holds {self.path}") from exc
+        except BaseException:
             os.close(file)
             raise
-        self._file = file
-        self.keys = frozenset(
-            line.decode() for line in data.split(b"\n") if _KEY.fullmatch(line) is not None
-        )
         return self
 
     def __exit__(
@@ -107,6 +107,40 @@ class Journal:
         os.close(self._file)
         self._file = -1
 
+    def _load(self, file: BinaryIO) -> None:
+        """
+        Reads what the file holds.
+        """
+        raise NotImplementedError
+
+    def append(self, data: bytes) -> None:
+        """
+        Adds whole lines, in one write.
+
+        Raises:
+            OSError: They could not be written.
+        """
+        if os.write(self._file, data) < len(data):
+            raise OSError("the disk is full")
+
+
+class Journal(HeldFile):
+    """
+    The keys of the lines that were sent.
+
+    Args:
+        path: The file; made for its owner alone if it is not there.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, "another replay")
+        # All mutable state.
+        self.keys: frozenset[str] = frozenset()  # those noted before it was opened
+
+    def _load(self, file: BinaryIO) -> None:
+        lines = (line.rstrip(b"\n") for line in file)
+        self.keys = frozenset(line.decode() for line in lines if _KEY.fullmatch(line) is not None)
+
     def note(self, keys: Iterable[str]) -> None:
         """
         Notes lines as sent.
@@ -114,6 +148,4 @@ class Journal:
         Raises:
             OSError: They could not be noted.
         """
-        data = "".join(f"{key}\n" for key in keys).encode()
-        if os.write(self._file, data) < len(data):
-            raise OSError("the disk is full")
+        self.append("".join(f"{key}\n" for key in keys).encode())

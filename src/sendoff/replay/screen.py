@@ -9,7 +9,7 @@ from typing import Protocol
 
 from sendoff import terminal
 
-__all__ = ["PlainScreen", "Screen"]
+__all__ = ["PlainScreen", "QuietScreen", "Screen"]
 
 
 class Screen(terminal.Screen, Protocol):
@@ -29,6 +29,7 @@ class PlainScreen(terminal.PlainScreen):
     """
 
     def __init__(self) -> None:
+        super().__init__(errors=True)
         # All mutable state.
         self._last = (-1, -1, -1)
 
@@ -40,3 +41,14 @@ class PlainScreen(terminal.PlainScreen):
             return
         self._last = (sent, refused, total)
         self.note(f"{sent:,} of {total:,} sent, {refused:,} refused")
+
+
+class QuietScreen(PlainScreen):
+    """
+    Notes alone: what went wrong.
+    """
+
+    def update(self, sent: int, refused: int, total: int) -> None:
+        """
+        Nothing.
+        """

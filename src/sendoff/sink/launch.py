@@ -22,20 +22,21 @@ if TYPE_CHECKING:
     from sendoff.sink.settings import Settings
 
 
-def run(settings: Settings) -> None:
+def run(settings: Settings, *, as_json: bool = False) -> None:
     """
     Serve until a signal, or the end of stdin where that is asked for.
 
     Args:
         settings: what the sink listens on, takes and refuses.
+        as_json: greet a terminal as a program, too.
 
     Raises:
         OSError: the port cannot be listened on.
     """
-    asyncio.run(_main(settings))
+    asyncio.run(_main(settings, as_json))
 
 
-async def _main(settings: Settings) -> None:
+async def _main(settings: Settings, as_json: bool) -> None:
     from sendoff.sink.server import serve
 
     loop = asyncio.get_running_loop()
@@ -50,7 +51,7 @@ async def _main(settings: Settings) -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 50, 100)
-    await serve(settings, stop, on_ready=lambda port: _greet(settings, port))
+    await serve(settings, stop, on_ready=lambda port: _greet(settings, port, as_json))
 
 
 def _stop_at_end(stdin: int, stop: asyncio.Event) -> None:
@@ -58,8 +59,8 @@ def _stop_at_end(stdin: int, stop: asyncio.Event) -> None:
         stop.set()
 
 
-def _greet(settings: Settings, port: int) -> None:
-    if not sys.stdout.isatty():
+def _greet(settings: Settings, port: int, as_json: bool) -> None:
+    if as_json or not sys.stdout.isatty():
         print(json.dumps({"port": port}), flush=True)
     elif not settings.quiet:
         for path, vendor in PATHS.items():

@@ -8,7 +8,8 @@ what it liked. Ids are kept for all accepted events, bodies for the last few onl
 from __future__ import annotations
 
 from collections import Counter, deque
-from typing import TYPE_CHECKING
+from itertools import islice
+from typing import TYPE_CHECKING, Any
 
 from sendoff.sink.stats import VendorStats
 
@@ -144,6 +145,20 @@ class Ledger:
             kind: which kind of fault.
         """
         self._faults[kind] += 1
+
+    def bodies_after(self, cursor: int) -> dict[str, Any]:
+        """
+        The accepted events that came after a cursor, the cursor behind them, and how many of them
+        are gone already.
+
+        Args:
+            cursor: What the last call gave; 0 for the beginning. One beyond the end is from before
+                a reset, and stands for the beginning as well.
+        """
+        first = self.accepted - len(self.bodies)
+        cursor = max(0, cursor) if cursor <= self.accepted else 0
+        found = list(islice(self.bodies, max(0, cursor - first), None))
+        return {"next": self.accepted, "missed": max(0, first - cursor), "events": found}
 
     def snapshot(self) -> VendorStats:
         """

@@ -190,6 +190,8 @@ class Sink:
             case "GET", "/_sink/arrivals":
                 return _json(list(self._ledger(query).arrivals))
             case "GET", "/_sink/events":
+                if "after" in query:
+                    return _json(self._ledger(query).bodies_after(int(query["after"])))
                 bodies = list(self._ledger(query).bodies)
                 limit = int(query.get("limit", len(bodies)))
                 return _json(bodies[max(0, len(bodies) - limit) :])
