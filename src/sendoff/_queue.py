@@ -232,10 +232,12 @@ class EventQueue:
         return evicted
 
     def _make_room(self, size: int) -> Evicted | None:
-        held_by_workers = self.held_bytes - self.queued_bytes
-        only_workers = self.in_hand
-        if held_by_workers + size > self.max_bytes or only_workers >= self.max_events:
-            return None  # what workers have in hand stays: not even an empty queue would do
+        # What is held and not queued stays: what workers have in hand, and what waits behind the
+        # disk. If it leaves no room, not even an empty queue would do.
+        other_events = self.held_events - self.weighed // 2
+        other_bytes = self.held_bytes - self.queued_bytes
+        if other_bytes + size > self.max_bytes or other_events >= self.max_events:
+            return None
         evicted = []
         while self.held_events >= self.max_events or self.held_bytes + size > self.max_bytes:
             event = self.pop()

@@ -208,3 +208,11 @@ def test_what_the_disk_refused_overflows_as_ever(overflow):
     else:
         assert (evicted, queue.given_up) == (((b"x", "0"),), [KEY << 32])
         assert list(queue.places) == [KEY << 32 | 1, -1]
+
+
+def test_what_waits_behind_the_disk_is_not_driven_out():
+    """With nothing queued before it, the new event goes: the oldest are not to be had."""
+    queue = queue_of(2, overflow="drop_oldest")
+    queue.adopt(Stretch(KEY, Runs([(0, 4)]), 0, 50))
+    assert [queue.push(b"x", str(number)) for number in range(3)] == [(), (), None]
+    assert (queue.waiting, len(queue), queue.held_events) == (2, 0, 2)
