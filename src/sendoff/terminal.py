@@ -55,7 +55,7 @@ class PlainScreen:
     Lines for pipes, files and logs.
     """
 
-    interval = 1.0
+    interval: float = 1.0
 
     def __enter__(self) -> Self:
         """
@@ -108,7 +108,7 @@ class LiveScreen:
         wrapping: How the console prints a note that is longer than a line.
     """
 
-    interval = 0.1
+    interval: float = 0.1
 
     def __init__(self, console: Console, display: Display, **wrapping: Any) -> None:
         self._console = console

@@ -137,7 +137,7 @@ class Script:
     """
 
     def __init__(self, faults: Iterable[Fault], *, now: float, chance: Callable[[], float]) -> None:
-        self.faults = tuple(faults)
+        self.faults: tuple[Fault, ...] = tuple(faults)
         self._now = now
         self._chance = chance
         # All mutable state: how many requests have met each fault.

@@ -55,8 +55,8 @@ class LaneSpool:
         # All mutable state.
         self.segments: dict[int, Segment] = {}
         self.current: Segment | None = None  # what events are appended to
-        self.bytes = 0  # on disk
-        self.faults = 0
+        self.bytes: int = 0  # on disk
+        self.faults: int = 0
         self.trouble: str | None = None  # the last fault, until it was said
         self._retry_at = -math.inf
         self._look_at = math.inf
