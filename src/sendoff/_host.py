@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+import sys
 import time
 import types
 from collections.abc import Callable, Coroutine, Generator
@@ -224,13 +225,14 @@ class Host:
         Lets the lanes work until the last flush is over.
         """
         coroutines: list[Coroutine[Any, Any, None]] = []
+        context = _own_context()
         try:
             async with anyio.create_task_group() as tasks:
 
                 def spawn(work: Callable[[], Coroutine[Any, Any, None]], name: str) -> None:
                     coroutine = work()
                     coroutines.append(coroutine)
-                    tasks.start_soon(lambda: coroutine, name=name)
+                    context.copy().run(partial(tasks.start_soon, lambda: coroutine, name=name))
 
                 for lane in self._lanes:
                     lane.start(spawn)
@@ -305,6 +307,21 @@ class Host:
 @types.coroutine
 def _next_turn() -> Generator[None, None, None]:
     yield
+
+
+def _own_context() -> Context:
+    """
+    Where tasks are started: a context without the variables of whoever rang for a worker, a web
+    request for instance.
+
+    A ring is a callback of the loop and no task. Where `sniffio` is installed, anyio asks it which
+    library runs, and `sniffio` sees none outside tasks unless it is told.
+    """
+    context = Context()
+    sniffio = sys.modules.get("sniffio")  # anyio has imported it, if it is there
+    if sniffio is not None:
+        context.run(sniffio.current_async_library_cvar.set, "asyncio")
+    return context
 
 
 def abandon(lane: Lane, given_up: dict[str, int], kept: dict[str, int]) -> None:
