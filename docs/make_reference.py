@@ -19,6 +19,10 @@ from typing import Any
 
 import click
 
+sys.path.insert(0, str(Path(__file__).parent))  # its other half lies beside it
+
+from support import support as page_on_support
+
 import sendoff
 from sendoff._values import EXTRA_TYPES, marker
 from sendoff.cli import cli
@@ -403,6 +407,7 @@ MAKERS: dict[str, Callable[[], str]] = {
     "options.md": options,
     "statistics.md": statistics,
     "statuses.md": statuses,
+    "support.md": lambda: page_on_support(table),
     "types.md": types,
 }
 
