@@ -19,6 +19,8 @@ from sendoff.cli import cli
 from sendoff.cli import sink as sink_command
 from sendoff.sink import add_arguments
 
+pytestmark = pytest.mark.slow
+
 PATIENCE = 30.0
 SOURCE = str(Path(sendoff.__file__).parents[1])
 
