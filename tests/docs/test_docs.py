@@ -21,6 +21,8 @@ import sendoff
 from sendoff.cli import cli
 from sendoff.sink import SinkProcess
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 PAGES = [
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")),
@@ -91,8 +93,6 @@ def test_the_tutorial_prints_what_it_says(sink: SinkProcess) -> None:
 USE = """
 import threading, time, urllib.request
 import uvicorn
-
-pytestmark = pytest.mark.slow
 
 server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error"))
 thread = threading.Thread(target=server.run)
