@@ -22,6 +22,11 @@ from typing import Any
 import click
 
 import pytest_sendoff
+
+sys.path.insert(0, str(Path(__file__).parent))  # its other half lies beside it
+
+from support import support as page_on_support
+
 import sendoff
 import sendoff.integrations
 from sendoff import testing
@@ -575,6 +580,7 @@ MAKERS: dict[str, Callable[[], str]] = {
     "statistics.md": statistics,
     "statuses.md": statuses,
     "testing.md": testing_kit,
+    "support.md": lambda: page_on_support(table),
     "types.md": types,
 }
 

@@ -21,8 +21,13 @@ import sendoff
 from sendoff.cli import cli
 from sendoff.sink import SinkProcess
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")),
+    *sorted((ROOT / "docs").rglob("*.md")),
+]
 PRELUDE = """
 import sendoff.destinations.datadog as _datadog, sendoff.destinations.freshpaint as _freshpaint
 _datadog._endpoint_of_site = lambda site: {datadog!r}
@@ -265,6 +270,17 @@ def test_a_figure_of_a_measurement_says_where_it_is_from(page: str) -> None:
     for part in re.split(r"\n\n|\n(?=[|*] )", text):
         if re.search(observed, part):
             assert re.search(r"`test_\w+`|`tests/|python -m benchmarks", part), part
+
+
+def test_a_decision_quotes_figures_as_they_were_measured() -> None:
+    """Each figure in brackets is a row of the page on performance, with the value for 3.11."""
+    rows = dict(
+        re.findall(r"^\| `([\w.]+)` \|[^|]*\| ([^|]*) \|", report.PAGE.read_text(), re.MULTILINE)
+    )
+    quoted = re.findall(r"`([a-z_]+\.[\w.]+)`: ([^)]+)\)", EXPLANATIONS["decisions.md"].read_text())
+    assert len(quoted) > 5
+    for name, value in quoted:
+        assert rows[name].strip("*").removesuffix(", missed") == value, name
 
 
 def test_the_readme_begins_with_two_commands() -> None:

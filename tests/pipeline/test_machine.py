@@ -15,6 +15,7 @@ from collections import Counter
 from contextlib import ExitStack
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -22,6 +23,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from sendoff import Retry, Spool, _spooled
 from sendoff.spool import files
 from world import FAULTS, NAMES, World, worker_threads_in_place
+
+pytestmark = pytest.mark.slow
 
 KINDS = ("plain", "plain", "identify", "payload", "large", "nobody", "device", "no mapping")
 SHUTDOWN = 3.0

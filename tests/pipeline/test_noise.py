@@ -13,6 +13,8 @@ import pytest
 from sendoff import Dispatcher, Freshpaint, Request, Retry, TransportError
 from virtual import Vendors, datadog, dispatcher, fates, freshpaint, now, run
 
+pytestmark = pytest.mark.slow
+
 MINUTES = 2
 MOST = 10
 """Lines in any minute, over all loggers and both destinations."""

@@ -807,6 +807,7 @@ def test_fsync_is_done_as_often_as_asked(
     assert asyncio.run(main("never")) == []
 
 
+@pytest.mark.slow
 def test_no_descriptor_is_left_open(vendor: Vendor, root: Path) -> None:
     """Neither by dispatchers that were closed with everything sent, nor by those that kept some."""
 

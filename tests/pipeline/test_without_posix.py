@@ -85,3 +85,18 @@ print(result.exit_code, result.output.splitlines()[-1])
 """
     words = "Error: dead_letters needs a POSIX system, for its locks"
     assert run(code) == f"2 {words}"
+
+
+def test_the_sink_says_so_as_well() -> None:
+    """A loop without signals ends it with one line, and no traceback."""
+    pytest.importorskip("click")
+    code = """
+import click.testing
+from asyncio import BaseEventLoop, unix_events
+from sendoff.cli import cli
+
+del unix_events._UnixSelectorEventLoop.add_signal_handler  # what is left raises, as on Windows
+result = click.testing.CliRunner().invoke(cli, ["sink", "--port", "0"])
+print(result.exit_code, result.output.strip() or result.exception)
+"""
+    assert run(code) == "1 the sink needs a POSIX system, for its signals"

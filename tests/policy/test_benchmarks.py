@@ -18,6 +18,8 @@ from benchmarks import charts, report
 from benchmarks.harness import Figure, amount, in_turns, ratios, spread, table
 from benchmarks.judgement import Mark, judge, judge_all, noise_of, renewed
 
+pytestmark = pytest.mark.slow
+
 QUIET, LOUD = 1.2, 2.5
 
 

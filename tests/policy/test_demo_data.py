@@ -12,6 +12,8 @@ import pytest
 from sendoff.demo import Purchase, PurchasesError, read_purchases
 from sendoff.demo.purchases import parse_purchases
 
+pytestmark = pytest.mark.slow
+
 HEADER = "customer_id,date,quantity,amount_usd"
 
 

@@ -20,6 +20,8 @@ from sendoff.cli import cli
 from sendoff.cli.exits import EXITS, Exit, exit_text
 from sendoff.sink import add_arguments
 
+pytestmark = pytest.mark.slow
+
 PATIENCE = 30.0
 sink_command = cli.commands["sink"]
 SOURCE = str(Path(sendoff.__file__).parents[1])

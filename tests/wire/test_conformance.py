@@ -12,6 +12,7 @@ import ssl
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, NamedTuple
 
+import aiohttp
 import pytest
 import trustme
 
@@ -21,6 +22,7 @@ from sendoff.events import Request, Response
 from sendoff.transports import fast, session
 from sendoff.transports.http import HttpTransport
 
+AIOHTTP = tuple(int(part) for part in aiohttp.__version__.split(".")[:2])
 CA = trustme.CA()
 HEADERS = {"Content-Type": "application/json", "X-Key": "käse"}
 LARGE = b"x" * 5_000_000
@@ -265,6 +267,8 @@ def test_an_answer_that_ends_with_its_connection(way: Way, answer: bytes) -> Non
 )
 def test_what_is_no_answer(way: Way, answer: bytes) -> None:
     """One word for it, never a hang, and the connection is not used again."""
+    if way.lane == "session" and answer.count(b"\n") > 1_000 and AIOHTTP < (3, 14):
+        pytest.skip("this aiohttp reads any number of headers, until `timeout` ends it")
 
     async def script(peer: Peer) -> None:
         await peer.request()

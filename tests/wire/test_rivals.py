@@ -19,6 +19,8 @@ from urllib.parse import urlencode, urlsplit
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 
 

@@ -19,6 +19,8 @@ from sendoff.sink import Settings, SinkProcess
 from sendoff.sink.server import serve
 from sendoff.sink.wire import read_body
 
+pytestmark = pytest.mark.slow
+
 APPLICATION = {"application": {"id": "app"}, "type": "server"}
 PATIENCE = 5.0
 

@@ -42,7 +42,7 @@ class ContractError(Exception):
     def __init__(self, reason: str, detail: str = "", *, status: int = 400) -> None:
         super().__init__(reason)
         self.reason = reason
-        self.detail = f"{reason}: {detail}" if detail else reason
+        self.detail: str = f"{reason}: {detail}" if detail else reason
         self.status = status
 
 

@@ -41,8 +41,11 @@ async def _main(settings: Settings, as_json: bool) -> None:
 
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
-    for name in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(name, stop.set)
+    try:
+        for name in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(name, stop.set)
+    except NotImplementedError:
+        sys.exit("the sink needs a POSIX system, for its signals")
     if settings.with_parent:
         # The parent holds the other end of a pipe; the system closes it even if it is killed.
         loop.add_reader(sys.stdin.fileno(), _stop_at_end, sys.stdin.fileno(), stop)

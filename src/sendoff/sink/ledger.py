@@ -41,7 +41,7 @@ class Ledger:
         self.ids: list[str] = []
         self.bodies: deque[Event] = deque(maxlen=keep_events)
         self.arrivals: deque[float] = deque(maxlen=_ARRIVALS_KEPT)
-        self.requests = 0
+        self.requests: int = 0
         self._seen: set[str] = set()
         self._window: deque[float] = deque()
         self._seconds: deque[list[int]] = deque(maxlen=_SECONDS_KEPT)

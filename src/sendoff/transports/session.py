@@ -88,6 +88,8 @@ class SessionLane:
         if session is None or session.closed:
             failure = "connect" if self._given is None else "session"
             raise TransportError(failure, perhaps_sent=False)
+        if any("\0" in text for header in request.headers.items() for text in header):
+            raise TransportError("bad_answer", perhaps_sent=False)  # aiohttp up to 3.13 sends it
         body = _Body(request.body, sent)
         try:
             async with session.post(
