@@ -278,6 +278,17 @@ def test_torn_and_foreign_lines_are_counted_and_skipped(sink, tmp_path):
     assert "4 lines are no letters" in answer.stdout
 
 
+def test_a_file_of_something_else_is_wrong_use(sink, tmp_path):
+    """Lines of which none is a letter are no dead letters; an empty file holds none, and is fine."""
+    path = tmp_path / "events.ndjson"
+    path.write_text('{"event": "x", "user_id": "u"}\n')
+    answer = replay(sink, path, "freshpaint")
+    assert (answer.returncode, answer.stdout) == (2, "")
+    assert "holds no dead letters; none of its lines is one" in " ".join(answer.stderr.split())
+    path.write_text("")
+    assert replay(sink, path, "freshpaint").returncode == 0
+
+
 def test_the_counts_as_json(sink, tmp_path):
     """One object on stdout; -q leaves nothing else on stderr."""
     path = tmp_path / "letters"

@@ -42,6 +42,8 @@ class Script:
     Attributes:
         dispatcher: What sends.
         report: What was left at the end, truthy when that is nothing; None before.
+        complete: Whether every event given in the block had arrived at the end: none was rejected,
+            dropped, dead-lettered or left. False before.
 
     Raises:
         OptionError: The timeout is no number of at least 0, or `say` is no plain function.
@@ -62,6 +64,7 @@ class Script:
         self._say = say
         # All mutable state.
         self.report: Report | None = None
+        self.complete = False
         self._before: Mapping[str, DestinationStats] = {}
         self._stack = ExitStack()
 
@@ -110,11 +113,14 @@ class Script:
 
     def _begin(self) -> None:
         self.report = None
+        self.complete = False
         self._before = self.dispatcher.stats().destinations
 
     def _end(self, report: Report) -> None:
         self.report = report
-        for line in _missing(self._before, self.dispatcher.stats().destinations, report.left):
+        missing = list(_missing(self._before, self.dispatcher.stats().destinations, report.left))
+        self.complete = not missing
+        for line in missing:
             self._say(line)
 
 

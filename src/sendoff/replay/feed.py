@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from sendoff import Destination, DestinationStats, Dispatcher, Transport
 from sendoff.replay.courier import Courier, Payload
 from sendoff.replay.journal import Journal
-from sendoff.replay.plan import Mail, Outcome, Plan, mail_of
+from sendoff.replay.plan import Mail, NoLettersError, Outcome, Plan, mail_of
 from sendoff.replay.screen import Screen
 
 __all__ = ["run"]
@@ -49,6 +49,7 @@ def run(
         transport: What sends; None for HTTP.
 
     Raises:
+        NoLettersError: The file holds lines, and none of them is a letter.
         JournalBusyError: Another replay of the same file is under way.
         OSError: The file or the journal cannot be read.
     """
@@ -56,6 +57,8 @@ def run(
         mail = Mail()
         for _ in mail_of(plan, destination, journal.keys, mail):
             pass  # once for the counts, as the whole may not fit into memory
+        if mail.torn and not (mail.mine or mail.before or mail.others):
+            raise NoLettersError(f"{plan.file} holds no dead letters; none of its lines is one")
         courier = Courier(destination, journal, transport)
         replay = _Replay(plan, destination, courier, mail.mine, screen)
         letters = mail_of(plan, destination, journal.keys, Mail())
