@@ -109,6 +109,8 @@ def test_what_the_block_raises_passes_through(memory: Memory) -> None:
 
 def test_what_cannot_work_is_refused(memory: Memory) -> None:
     """A timeout below 0, nothing to call, and `with` around one that needs a loop."""
+    with pytest.raises(OptionError, match="dispatcher must be a Dispatcher, not str"):
+        Script("dispatcher")  # type: ignore[arg-type]
     with pytest.raises(OptionError, match="timeout must be"):
         Script(memory.dispatcher, timeout=-1)
     with pytest.raises(OptionError, match="say must be callable"):

@@ -279,7 +279,7 @@ def test_torn_and_foreign_lines_are_counted_and_skipped(sink, tmp_path):
 
 
 def test_a_file_of_something_else_is_wrong_use(sink, tmp_path):
-    """Lines of which none is a letter are no dead letters; an empty file holds none, and is fine."""
+    """Lines of which none is a letter are no dead letters; an empty file has none."""
     path = tmp_path / "events.ndjson"
     path.write_text('{"event": "x", "user_id": "u"}\n')
     answer = replay(sink, path, "freshpaint")

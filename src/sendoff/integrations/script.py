@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Self
 
 from sendoff.dispatcher import Dispatcher
+from sendoff.integrations._shared import check_dispatcher
 from sendoff.observers import DestinationStats, Report
 from sendoff.option_checks import check_callback, check_number
 
@@ -46,7 +47,8 @@ class Script:
             dropped, dead-lettered or left. False before.
 
     Raises:
-        OptionError: The timeout is no number of at least 0, or `say` is no plain function.
+        OptionError: The dispatcher is none, the timeout is no number of at least 0, or `say` is no
+            plain function.
     """
 
     def __init__(
@@ -56,6 +58,7 @@ class Script:
         timeout: float | None = None,
         say: Callable[[str], object] = to_stderr,
     ) -> None:
+        check_dispatcher(dispatcher)
         if timeout is not None:
             check_number("timeout", timeout, least=0)
         check_callback("say", say)
