@@ -26,7 +26,7 @@ nitpicky = True
 # Headings get anchors, so that a link to a section is checked: a wrong one is a warning, and every
 # warning an error.
 myst_heading_anchors = 3
-myst_enable_extensions = ["colon_fence"]
+myst_enable_extensions = ["colon_fence", "html_image"]  # the latter for a width of its own
 
 html_theme = "furo"
 html_title = f"sendoff {release}"
