@@ -199,8 +199,15 @@ def test_a_killed_replay_goes_on_where_it_was(sink, tmp_path, to):
     assert sum(arrived.values()) - count <= IN_FLIGHT[to]
 
 
-def test_ctrl_c_ends_it_cleanly(sink, tmp_path):
-    """130, whole lines in the journal, and the next replay sends the rest."""
+@pytest.mark.parametrize(
+    ("number", "status", "name"),
+    [(signal.SIGINT, 130, "Ctrl-C"), (signal.SIGTERM, 143, "SIGTERM")],
+)
+def test_a_signal_ends_it_cleanly(sink, tmp_path, number, status, name):
+    """
+    A status of its own, nothing called lost or refused, whole lines in the journal; and the next
+    replay sends the rest.
+    """
     path = tmp_path / "letters"
     letters_for(path, 6_000)
     sink.faults("latency 300ms")
@@ -215,11 +222,13 @@ def test_ctrl_c_ends_it_cleanly(sink, tmp_path):
         while not journal.exists() or not journal.read_bytes():
             assert process.poll() is None, process.stderr.read()
             time.sleep(0.01)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         out, err = process.communicate(timeout=PATIENCE)
-    assert process.returncode == 130
-    assert err.endswith("stopped by Ctrl-C; the same command goes on where it was\n")
+    assert process.returncode == status
+    assert err.endswith(f"stopped by {name}; the same command goes on where it was\n")
     assert "left" in out
+    assert "lost" not in err
+    assert "given up" not in out
     lines = journal.read_bytes().split(b"\n")
     assert (lines.pop(), {len(line) for line in lines}) == (b"", {24})
     assert len(lines) == len(set(lines))

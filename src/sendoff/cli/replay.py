@@ -134,6 +134,9 @@ def _report(outcome: Outcome, *, as_json: bool, quiet: bool) -> None:
     if outcome.interrupted:
         click.echo("stopped by Ctrl-C; the same command goes on where it was", err=True)
         sys.exit(Exit.INTERRUPTED)
+    if outcome.terminated:
+        click.echo("stopped by SIGTERM; the same command goes on where it was", err=True)
+        sys.exit(Exit.TERMINATED)
     if outcome.gave_up:
         how = "the same command goes on where it was"
         click.echo(f"gave up: {outcome.gave_up}; {how}", err=True)

@@ -89,6 +89,7 @@ class Outcome:
         torn: Lines that are no letters.
         gave_up: Why it ended before the end; empty if it did not.
         interrupted: Whether that was Ctrl-C.
+        terminated: Whether that was SIGTERM.
         elapsed: Seconds.
     """
 
@@ -100,6 +101,7 @@ class Outcome:
     torn: int
     gave_up: str = ""
     interrupted: bool = False
+    terminated: bool = False
     elapsed: float = 0.0
 
     @property

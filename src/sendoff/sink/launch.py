@@ -81,4 +81,4 @@ def _greet(settings: Settings, port: int, as_json: bool) -> None:
     elif not settings.quiet:
         for path, vendor in PATHS.items():
             print(f"{vendor:<10} http://127.0.0.1:{port}{path}")
-        print(f"{'counts':<10} http://127.0.0.1:{port}/   (Ctrl-C stops it)")
+        print(f"{'live page':<10} http://127.0.0.1:{port}/   (Ctrl-C stops it)")
