@@ -176,7 +176,7 @@ LEAKING = """
 from sendoff import Dispatcher, Freshpaint
 
 def test_without_a_fixture():
-    Dispatcher(Freshpaint(token="t"), shutdown_timeout=1).track("x", user_id="u-1")
+    Dispatcher(Freshpaint(token="t"), shutdown_timeout=4).track("x", user_id="u-1")
 """
 
 
