@@ -67,7 +67,7 @@ class Script:
         self._say = say
         # All mutable state.
         self.report: Report | None = None
-        self.complete = False
+        self.complete: bool = False
         self._before: Mapping[str, DestinationStats] = {}
         self._stack = ExitStack()
 
