@@ -15,4 +15,4 @@ with Script(dispatcher, timeout=30) as script, bind(user_id="warehouse"):
     for line in sys.stdin:
         dispatcher.track("order.counted", properties={"order": line.strip()})
 
-sys.exit(0 if script.report else 1)
+sys.exit(0 if script.complete else 1)

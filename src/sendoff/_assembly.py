@@ -87,14 +87,22 @@ def _check_destinations(destinations: tuple[Destination, ...]) -> None:
     if not destinations:
         raise OptionError("destinations must be at least one")
     for destination in destinations:
-        if not hasattr(destination, "encode") or not hasattr(destination, "tuning"):
+        is_class = isinstance(destination, type)
+        if is_class or not hasattr(destination, "encode") or not hasattr(destination, "tuning"):
             raise OptionError(
-                f"destinations must be destinations, not {type(destination).__name__}"
+                "destinations must be destinations such as Datadog(...), one argument each, not"
+                f" {_called(destination)}"
             )
         check_text("name", destination.name)
     names = [destination.name for destination in destinations]
     if len(set(names)) < len(names):
         raise OptionError(f"destinations must have different names, not {', '.join(names)}")
+
+
+def _called(thing: object) -> str:
+    if isinstance(thing, type):
+        return f"the class {thing.__name__} itself"
+    return type(thing).__name__
 
 
 class Assembly:

@@ -105,6 +105,18 @@ def test_an_example_is_shown_as_it_is() -> None:
     assert len(found) == len(set(found)) >= 6
 
 
+@pytest.mark.parametrize("name", ["README.md", "docs/index.md"])
+def test_every_page_is_listed(name: str) -> None:
+    """Whoever begins there finds all of them."""
+    listing = ROOT / name
+    links = {
+        (listing.parent / target).resolve()
+        for target in re.findall(r"\]\(([^)#]+\.md)\)", listing.read_text())
+    }
+    pages = {page for page in (ROOT / "docs").rglob("*.md") if page.name != "index.md"}
+    assert pages - links == set()
+
+
 def test_the_tutorial_prints_what_it_says(sink: SinkProcess) -> None:
     """The first script's output is the one that the page shows."""
     page = (ROOT / "docs/tutorial/first-events.md").read_text()

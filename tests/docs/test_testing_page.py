@@ -26,10 +26,25 @@ TESTS = [
 ]
 
 
-def test_the_tests_on_the_page_pass(tmp_path: Path) -> None:
-    """Each block is a module of tests, run as its reader would, with every warning an error."""
+EVERYWHERE, NOT_HERE = (
+    code
+    for code in re.findall(r"^```python\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+    if "autouse" in code
+)
+
+
+@pytest.mark.parametrize("everywhere", [False, True])
+def test_the_tests_on_the_page_pass(tmp_path: Path, everywhere: bool) -> None:
+    """
+    Each block is a module of tests, run as its reader would, with every warning an error; also
+    beside the `conftest.py` that captures in every test.
+    """
     for number, code in enumerate(TESTS):
+        sends = "ScriptedVendors" in code or "sendoff_sink" in code
+        code += NOT_HERE if everywhere and sends else ""
         (tmp_path / f"test_{number}.py").write_text(code)
+    if everywhere:
+        (tmp_path / "conftest.py").write_text(EVERYWHERE)
     result = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-W", "error", "-p", "pytest_sendoff"],
         cwd=tmp_path,

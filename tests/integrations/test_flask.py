@@ -140,6 +140,8 @@ def test_the_dispatcher_is_found_again() -> None:
 def test_what_cannot_work_is_refused() -> None:
     """A dispatcher that needs a loop, a second one, and a context that nobody would await."""
     app = Flask(__name__)
+    with pytest.raises(OptionError, match="dispatcher must be a Dispatcher, not Flask"):
+        install(app, app)  # type: ignore[arg-type]
     with pytest.raises(OptionError, match="blocking must be True for Flask"):
         install(app, Dispatcher(Freshpaint(token="t")))
     dispatcher = Dispatcher(Freshpaint(token="t"), blocking=True)

@@ -179,6 +179,8 @@ def test_a_second_dispatcher_is_refused(framework: Framework) -> None:
         with pytest.raises((RuntimeError, TypeError), match=r"installed here|made already"):
             install(app, dispatcher)
     assert framework.dispatcher_of(app) is vendor.dispatcher
+    with pytest.raises((OptionError, TypeError), match=r"must be a Dispatcher|made already"):
+        install(app, "dispatcher")
 
 
 @pytest.mark.parametrize(

@@ -59,12 +59,25 @@ def test_what_did_not_arrive_is_said(memory: Memory) -> None:
         memory.dispatcher.track("x")
         memory.dispatcher.track("x")
     assert said == ["freshpaint: 0 delivered, 2 rejected (missing_identity)"]
+    with Script(memory.dispatcher, say=said.append) as script:
+        assert not script.complete
+        memory.dispatcher.track("x", device_id="d")
+    assert script.complete
     memory.transport.answer = lambda _: Response(503)
     with Script(memory.dispatcher, timeout=0.05, say=said.append) as script:
         memory.dispatcher.track("x", device_id="d")
     assert script.report is not None
     assert dict(script.report.left) == {"freshpaint": 1}
+    assert not script.complete
     assert said[1:] == ["freshpaint: 0 delivered, 1 dropped (shutdown)"]
+
+
+def test_what_is_given_up_is_not_complete(memory: Memory) -> None:
+    """Nothing may be left and yet not everything have arrived: a script's exit status says so."""
+    memory.transport.answer = lambda _: Response(400)
+    with Script(memory.dispatcher, say=lambda _: None) as script:
+        memory.dispatcher.track("x", device_id="d")
+    assert (bool(script.report), script.complete) == (True, False)
 
 
 def test_what_a_spool_keeps_is_said(tmp_path: Path) -> None:
@@ -96,6 +109,8 @@ def test_what_the_block_raises_passes_through(memory: Memory) -> None:
 
 def test_what_cannot_work_is_refused(memory: Memory) -> None:
     """A timeout below 0, nothing to call, and `with` around one that needs a loop."""
+    with pytest.raises(OptionError, match="dispatcher must be a Dispatcher, not str"):
+        Script("dispatcher")  # type: ignore[arg-type]
     with pytest.raises(OptionError, match="timeout must be"):
         Script(memory.dispatcher, timeout=-1)
     with pytest.raises(OptionError, match="say must be callable"):

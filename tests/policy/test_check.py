@@ -155,7 +155,10 @@ def test_a_batch_that_was_refused_names_the_option_that_helps():
     assert (finding.result, finding.todo.startswith("use framing='single'")) == (Result.WARN, True)
 
 
-@pytest.mark.parametrize(("status", "words"), [(403, "look at the key"), (503, "status page")])
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [(403, "look at the key"), (404, "site and endpoint"), (503, "status page")],
+)
 def test_what_was_not_taken_fails(status, words):
     """With the status, and what to do about this one."""
     live = replace(LIVE, delivered=0, statuses=(status,), said="no")

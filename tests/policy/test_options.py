@@ -274,13 +274,18 @@ def test_destinations_are_checked():
     """At least one, each of them one, with different names."""
     for given, message in (
         ((), "destinations must be at least one"),
-        ((5,), "destinations must be destinations, not int"),
-        (("datadog",), "destinations must be destinations, not str"),
+        (
+            (5,),
+            "destinations must be destinations such as Datadog(...), one argument each, not int",
+        ),
+        (("datadog",), "one argument each, not str"),
+        (([datadog()],), "one argument each, not list"),
+        ((Datadog,), "one argument each, not the class Datadog itself"),
         ((datadog(), datadog()), "destinations must have different names, not datadog, datadog"),
     ):
         with pytest.raises(OptionError) as caught:
             Dispatcher(*given)
-        assert str(caught.value) == message
+        assert str(caught.value).endswith(message)
     Dispatcher(datadog(), datadog(name="second"), freshpaint())
 
 

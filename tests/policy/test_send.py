@@ -175,7 +175,7 @@ def test_a_mapping_that_makes_no_sense_says_what_may_stand_there(texts, event, m
         (["user_id=who"], "x", ["a", "b"], "column 'who' is not in the file; the file has a, b"),
         (["user_id=a"], "x", ["a", "a"], "column 'a' is there twice"),
         (["user_id=a", "user_id=b"], "x", ["a", "b"], "user_id is mapped twice"),
-        (["user_id=a"], None, ["a"], "event=COLUMN or from --event, not both"),
+        (["user_id=a"], None, ["a"], "nothing names the events: give --event NAME"),
         (["event=a"], "x", ["a"], "not both"),
         (["properties.*"], "x", ["a", ""], "its name is empty"),
         (["properties.*"], "x", ["a", "a"], "there twice"),
@@ -298,7 +298,7 @@ def test_a_line_that_is_too_long_is_cut_out(monkeypatch):
     ("body", "form", "message"),
     [
         (b'{"event": "x"}\n', {"columns": parse_columns((), "x")}, "this is NDJSON"),
-        (b"a,b\n", {}, "event=COLUMN or from --event"),
+        (b"a,b\n", {}, "nothing names the events"),
         (b'"a\n', {"columns": parse_columns((), "x")}, "the first line is no record"),
     ],
 )

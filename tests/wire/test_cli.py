@@ -189,7 +189,7 @@ def test_the_sink_has_the_options_of_the_module():
     """`sendoff sink` and `python -m sendoff.sink` take the same options with the same defaults."""
     parser = argparse.ArgumentParser(add_help=False)
     add_arguments(parser)
-    ours = {option.opts[0]: option.default for option in sink_command.params}
+    ours = {option.opts[-1]: option.default for option in sink_command.params}
     theirs = {f"--{name.replace('_', '-')}": n for name, n in vars(parser.parse_args([])).items()}
     assert set(ours) == {*theirs, "--json"}  # the module is for programs anyway
     for name, default in theirs.items():
@@ -234,7 +234,8 @@ def test_the_sink_serves_until_it_is_asked_to_stop(signal_number):
     ("arguments", "message"),
     [
         (("--port", "70000"), "port must lie in 0..65535, got 70000"),
-        (("--fault", "explode"), "'explode' is neither"),
+        (("--fault", "explode"), "fault 'explode': 'explode' is neither"),
+        (("--fault", "503 for"), "fault '503 for': for takes a time"),
         (("--keep-events", "x"), "'x' is not a valid integer"),
     ],
 )
@@ -251,7 +252,8 @@ def test_a_port_that_is_taken_exits_with_1():
         port = taken.url.rpartition(":")[2]
         answer = run("sink", "--port", port)
     assert (answer.returncode, answer.stdout) == (1, "")
-    assert f"cannot listen on port {port}" in answer.stderr
+    why = "Address already in use; another --port may be free, 0 takes one that is"
+    assert answer.stderr == f"Error: cannot listen on port {port}: {why}\n"
 
 
 def sendoff_sink():

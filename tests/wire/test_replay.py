@@ -199,8 +199,15 @@ def test_a_killed_replay_goes_on_where_it_was(sink, tmp_path, to):
     assert sum(arrived.values()) - count <= IN_FLIGHT[to]
 
 
-def test_ctrl_c_ends_it_cleanly(sink, tmp_path):
-    """130, whole lines in the journal, and the next replay sends the rest."""
+@pytest.mark.parametrize(
+    ("number", "status", "name"),
+    [(signal.SIGINT, 130, "Ctrl-C"), (signal.SIGTERM, 143, "SIGTERM")],
+)
+def test_a_signal_ends_it_cleanly(sink, tmp_path, number, status, name):
+    """
+    A status of its own, nothing called lost or refused, whole lines in the journal; and the next
+    replay sends the rest.
+    """
     path = tmp_path / "letters"
     letters_for(path, 6_000)
     sink.faults("latency 300ms")
@@ -215,11 +222,13 @@ def test_ctrl_c_ends_it_cleanly(sink, tmp_path):
         while not journal.exists() or not journal.read_bytes():
             assert process.poll() is None, process.stderr.read()
             time.sleep(0.01)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         out, err = process.communicate(timeout=PATIENCE)
-    assert process.returncode == 130
-    assert err.endswith("stopped by Ctrl-C; the same command goes on where it was\n")
+    assert process.returncode == status
+    assert err.endswith(f"stopped by {name}; the same command goes on where it was\n")
     assert "left" in out
+    assert "lost" not in err
+    assert "given up" not in out
     lines = journal.read_bytes().split(b"\n")
     assert (lines.pop(), {len(line) for line in lines}) == (b"", {24})
     assert len(lines) == len(set(lines))
@@ -276,6 +285,17 @@ def test_torn_and_foreign_lines_are_counted_and_skipped(sink, tmp_path):
     assert answer.returncode == 0, answer
     assert "3 sent in" in answer.stdout
     assert "4 lines are no letters" in answer.stdout
+
+
+def test_a_file_of_something_else_is_wrong_use(sink, tmp_path):
+    """Lines of which none is a letter are no dead letters; an empty file has none."""
+    path = tmp_path / "events.ndjson"
+    path.write_text('{"event": "x", "user_id": "u"}\n')
+    answer = replay(sink, path, "freshpaint")
+    assert (answer.returncode, answer.stdout) == (2, "")
+    assert "holds no dead letters; none of its lines is one" in " ".join(answer.stderr.split())
+    path.write_text("")
+    assert replay(sink, path, "freshpaint").returncode == 0
 
 
 def test_the_counts_as_json(sink, tmp_path):

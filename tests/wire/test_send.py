@@ -311,12 +311,14 @@ def test_a_wrong_key_ends_it_in_bounded_time(sink, tmp_path):
     path = tmp_path / "p.csv.gz"
     purchases(path, 5)
     wrong = {**KEYS, "DD_API_KEY": "wrong"}
-    answer = send(sink, path, *CDNOW, "--timeout=0.5", "--to=datadog", keys=wrong)
+    answer = send(sink, path, *CDNOW, "--timeout=1.5", "--to=datadog", keys=wrong)
     assert answer.returncode == 1
-    assert "gave up: datadog made no progress for 0.5 s; the last word was forbidden (403" in (
+    assert "gave up: datadog made no progress for 1.5 s; the last word was forbidden (403" in (
         answer.stderr
     )
     assert "  5 left" in answer.stdout
+    assert "the same command goes on where it was" in answer.stderr
+    assert "lost" not in answer.stderr  # they are in the file
     assert ";" not in (tmp_path / "p.csv.gz.datadog.sent").read_text()
     assert "wrong" not in answer.stdout + answer.stderr
 
@@ -404,6 +406,11 @@ def test_a_dry_run_needs_no_key_and_sends_nothing(sink, tmp_path):
         (("--event=x", "--map=user_id=z"), KEYS, "column 'z' is not in the file"),
         (("--delimiter=ab",), KEYS, "the delimiter is one character"),
         (("--site=gov",), KEYS, "does not offer Product Analytics"),
+        (("--dry-run", "--to=nobody"), {}, "--to takes datadog and freshpaint, not 'nobody'"),
+        (("--dry-run", "--map=user_id=customer_id"), {}, "give --event NAME, or --map event="),
+        (("--event=x", "--journal=gone/j"), KEYS, "--journal: there is no folder gone"),
+        (("--event=x", "--rejects=gone/r"), KEYS, "--rejects: there is no folder gone"),
+        (("--event=x", "--dead-letters=gone/d"), KEYS, "--dead-letters: there is no folder gone"),
     ],
 )
 def test_wrong_use_exits_with_2(sink, tmp_path, options, keys, message):
@@ -414,6 +421,16 @@ def test_wrong_use_exits_with_2(sink, tmp_path, options, keys, message):
     assert (answer.returncode, answer.stdout) == (2, "")
     assert message in " ".join(answer.stderr.split())
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("name", ["", "gone.csv"])
+def test_what_is_no_file_is_named(sink, tmp_path, name):
+    """A folder, and a file that is not there: wrong use, in words and not in numbers."""
+    answer = send(sink, tmp_path / name, "--event=x")
+    assert (answer.returncode, answer.stdout) == (2, "")
+    words = "Is a directory" if not name else "No such file or directory"
+    assert f"Error: {tmp_path / name}: {words}" in answer.stderr
+    assert "Errno" not in answer.stderr
 
 
 def test_the_reader_waits_for_the_slowest_vendor(sink, tmp_path, monkeypatch):

@@ -91,7 +91,8 @@ def configuration_findings(
         endpoint: Where requests go.
     """
     if error is not None:
-        todo = "set the variable, or give the option"
+        missing = error.endswith("is not set")
+        todo = "set the variable" if missing else "mend the variable or the option of that name"
         return [Finding(vendor, "options", Result.FAIL, error, todo)]
     found = [Finding(vendor, "options", Result.OK, f"complete; requests go to {endpoint}")]
     for name, (shape, words) in SHAPES.items():
@@ -255,12 +256,13 @@ def live_finding(vendor: str, live: Live) -> Finding:
     statuses = ", ".join(map(str, live.statuses)) or "no answer"
     if live.delivered < live.sent:
         detail = f"{live.delivered} of {live.sent} events taken ({statuses}): {live.said}"
-        refused = {401, 403} & set(live.statuses)
-        todo = (
-            "look at the key or token, and whether it belongs to this site"
-            if refused
-            else "mend what failed above, or look at the vendor's status page"
-        )
+        answered = set(live.statuses)
+        if answered & {401, 403}:
+            todo = "look at the key or token, and whether it belongs to this site"
+        elif answered & {404, 405}:
+            todo = "nothing takes events at that URL: look at site and endpoint"
+        else:
+            todo = "mend what failed above, or look at the vendor's status page"
         return Finding(vendor, "live", Result.FAIL, detail, todo)
     look = LOOK[vendor].format(name=EVENT, mark=live.mark)
     todo = (

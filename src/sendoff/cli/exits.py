@@ -58,9 +58,10 @@ EXITS: dict[str, dict[Exit, str]] = {
     "replay": {
         Exit.OK: "all sent, or nothing to do",
         Exit.FAILED: "some were refused again or are left",
-        Exit.USAGE: "wrong use, or another replay of the file is under way",
+        Exit.USAGE: "wrong use, no letters in the file, or another replay of it is under way",
         Exit.INTERRUPTED: STOPPED,
         Exit.PIPE: GONE,
+        Exit.TERMINATED: "stopped by SIGTERM",
     },
     "send": {
         Exit.OK: "every row is where it belongs, or nothing to do",

@@ -88,7 +88,7 @@ def replay(
     options; the environment is better, since an option shows in the list of processes. Progress
     goes to stderr, the counts to stdout; with --json they are one object.
     """
-    from sendoff.replay import JournalBusyError, Plan, destination_of, run
+    from sendoff.replay import JournalBusyError, NoLettersError, Plan, destination_of, run
 
     for name, vendor in OWNERS.items():
         if options[name] is not None and vendor != to:
@@ -105,10 +105,10 @@ def replay(
         if not plan.file.is_file():
             raise click.UsageError(f"there is no file {plan.file}")
         outcome = run(plan, destination_of(to, **given), _screen(quiet))
-    except (OptionError, JournalBusyError) as exc:
+    except (OptionError, JournalBusyError, NoLettersError) as exc:
         raise click.UsageError(str(exc)) from exc
     except OSError as exc:
-        raise click.ClickException(str(exc)) from exc
+        raise click.ClickException(f"{exc.filename or path}: {exc.strerror or exc}") from exc
     _report(outcome, as_json=as_json, quiet=quiet)
 
 
@@ -134,7 +134,11 @@ def _report(outcome: Outcome, *, as_json: bool, quiet: bool) -> None:
     if outcome.interrupted:
         click.echo("stopped by Ctrl-C; the same command goes on where it was", err=True)
         sys.exit(Exit.INTERRUPTED)
+    if outcome.terminated:
+        click.echo("stopped by SIGTERM; the same command goes on where it was", err=True)
+        sys.exit(Exit.TERMINATED)
     if outcome.gave_up:
-        click.echo(f"gave up: {outcome.gave_up}", err=True)
+        how = "the same command goes on where it was"
+        click.echo(f"gave up: {outcome.gave_up}; {how}", err=True)
     if not outcome.complete:
         sys.exit(Exit.FAILED)

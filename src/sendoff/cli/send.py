@@ -134,6 +134,8 @@ def send(path: str, as_json: bool, quiet: bool, dry_run: bool, **given: Any) -> 
     try:
         form = _form(given)
         if dry_run:
+            if given["to"] is not None:
+                vendors_of(given["to"])  # a name that is none is not left for the real run
             _show_events(None if path == "-" else Path(path), form)
             return
         plan = _plan(path, form, given)
@@ -143,11 +145,14 @@ def send(path: str, as_json: bool, quiet: bool, dry_run: bool, **given: Any) -> 
     except (OptionError, MappingError, JournalBusyError, StrangeJournalError) as exc:
         raise click.UsageError(str(exc)) from exc
     except (FileNotFoundError, IsADirectoryError) as exc:
-        raise click.UsageError(str(exc)) from exc
+        # Reading a folder fails without its name.
+        raise click.UsageError(f"{exc.filename or path}: {exc.strerror}") from exc
     except BrokenPipeError:
         raise
-    except (OSError, SourceError) as exc:
-        raise click.ClickException(str(exc)) from exc
+    except OSError as exc:
+        raise click.ClickException(f"{exc.filename or path}: {exc.strerror or exc}") from exc
+    except SourceError as exc:
+        raise click.ClickException(f"{path}: {exc}") from exc
     _report(plan, outcome, as_json=as_json, quiet=quiet)
 
 
@@ -180,6 +185,10 @@ def _plan(path: str, form: Form, given: dict[str, Any]) -> Plan:
     is_stream = file is None or (file.exists() and not file.is_file())
     if is_stream and ((given["journal"] is None) != (given["identity"] is None)):
         raise click.UsageError("for a stream, --journal and --identity go together")
+    for name in ("journal", "rejects", "dead_letters"):
+        if given[name] is not None and not given[name].absolute().parent.is_dir():
+            option = name.replace("_", "-")
+            raise click.UsageError(f"--{option}: there is no folder {given[name].parent}")
     rejects = given["rejects"]
     if rejects is None and file is not None and not is_stream:
         rejects = file.with_name(f"{file.name}.rejects")
@@ -237,20 +246,20 @@ def _report(plan: Plan, outcome: Outcome, *, as_json: bool, quiet: bool) -> None
     except BrokenPipeError:
         give_up_stdout()  # the exit status says what is more important
     if outcome.gave_up:
-        click.echo(f"gave up: {outcome.gave_up}", err=True)
+        click.echo(f"gave up: {outcome.gave_up}; {_how_to_go_on(plan)}", err=True)
     if outcome.bad and plan.rejects is not None:
         click.echo(f"rows that are no events are in {plan.rejects}", err=True)
     if outcome.signal:
-        is_file = plan.path is not None and plan.path.is_file()
-        can_resume = is_file or plan.identity is not None
-        how = (
-            "the same command goes on where it was"
-            if can_resume
-            else "without --journal and --identity a stream cannot be resumed"
-        )
         name = "Ctrl-C" if outcome.signal == signal.SIGINT else "SIGTERM"
-        click.echo(f"stopped by {name}; {how}", err=True)
+        click.echo(f"stopped by {name}; {_how_to_go_on(plan)}", err=True)
         interrupted = outcome.signal == signal.SIGINT
         sys.exit(Exit.INTERRUPTED if interrupted else Exit.TERMINATED)
     if not outcome.complete:
         sys.exit(Exit.FAILED)
+
+
+def _how_to_go_on(plan: Plan) -> str:
+    is_file = plan.path is not None and plan.path.is_file()
+    if is_file or plan.identity is not None:
+        return "the same command goes on where it was"
+    return "without --journal and --identity a stream cannot be resumed"

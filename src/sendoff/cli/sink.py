@@ -36,7 +36,7 @@ __all__ = ["sink"]
     "--keep-events", default=1_000, show_default=True, metavar="N", help="Last bodies to keep."
 )
 @click.option("--with-parent", is_flag=True, help="End when stdin does.")
-@click.option("--quiet", is_flag=True, help="Greet nobody on a terminal.")
+@click.option("-q", "--quiet", is_flag=True, help="Greet nobody on a terminal.")
 @click.option("--json", "as_json", is_flag=True, help="Write the first line on a terminal as well.")
 def sink(
     port: int,
@@ -58,6 +58,7 @@ def sink(
     {"port": N}.
     """
     from sendoff.sink import run
+    from sendoff.sink.launch import cannot_listen
 
     try:
         settings = Settings(
@@ -77,4 +78,4 @@ def sink(
     try:
         run(settings, as_json=as_json)
     except OSError as exc:
-        raise click.ClickException(f"cannot listen on port {port}: {exc}") from exc
+        raise click.ClickException(cannot_listen(port, exc)) from exc

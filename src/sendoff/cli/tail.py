@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from sendoff.cli.exits import Exit
 from sendoff.cli.group import command
 from sendoff.cli.output import json_line, json_option, quiet_option, terminal
 from sendoff.cli.vendors import VENDORS
@@ -88,8 +87,7 @@ def tail(
             _show(matching(), as_json=as_json, console=console)
             _say_missed(follower, quiet=quiet)
     except SinkGoneError as exc:
-        click.echo(str(exc), err=True)
-        sys.exit(Exit.FAILED)
+        raise click.ClickException(str(exc)) from exc
 
 
 def _say_missed(follower: Follower, *, quiet: bool) -> None:

@@ -10,14 +10,12 @@ import inspect
 import logging
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from sendoff.context import Binding, bind
+from sendoff.dispatcher import Dispatcher
 from sendoff.errors import OptionError
 from sendoff.option_checks import check_callback, check_choice
-
-if TYPE_CHECKING:
-    from sendoff.dispatcher import Dispatcher
 
 __all__ = [
     "KEY",
@@ -26,6 +24,7 @@ __all__ = [
     "Context",
     "Requests",
     "check_blocking",
+    "check_dispatcher",
     "check_installable",
 ]
 
@@ -56,17 +55,34 @@ The app's own word on a request: keywords of `sendoff.bind`, or None for nothing
 _logger = logging.getLogger("sendoff")
 
 
-def check_installable(*, installed: bool, started: bool = False) -> None:
+def check_dispatcher(dispatcher: object) -> None:
+    """
+    Raises unless it is one: otherwise an app would start, and fail with its first request.
+
+    Args:
+        dispatcher: What an app is to be given.
+
+    Raises:
+        OptionError: It is something else.
+    """
+    if not isinstance(dispatcher, Dispatcher):
+        raise OptionError(f"dispatcher must be a Dispatcher, not {type(dispatcher).__name__}")
+
+
+def check_installable(dispatcher: object, *, installed: bool, started: bool = False) -> None:
     """
     Raises unless an app can be given a dispatcher.
 
     Args:
+        dispatcher: What it is to be given.
         installed: Whether it has one.
         started: Whether its start-up is over, so that nothing could be added to it.
 
     Raises:
+        OptionError: It is given something else.
         RuntimeError: It has one, or it is too late.
     """
+    check_dispatcher(dispatcher)
     if installed:
         raise RuntimeError(TWICE)
     if started:
@@ -160,7 +176,8 @@ def check_blocking(dispatcher: Dispatcher, where: str) -> None:
         where: What has no event loop, for people.
 
     Raises:
-        OptionError: It is not `blocking`.
+        OptionError: It is no dispatcher, or not `blocking`.
     """
+    check_dispatcher(dispatcher)
     if not dispatcher.blocking:
         raise OptionError(f"blocking must be True for {where}, which has no event loop")

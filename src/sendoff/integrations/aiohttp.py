@@ -44,7 +44,7 @@ def install(
         RuntimeError: The app has a dispatcher, has started, or is part of another app.
     """
     requests = Requests(context, client_address=client_address)
-    check_installable(installed=_KEY in app, started=app.pre_frozen)
+    check_installable(dispatcher, installed=_KEY in app, started=app.pre_frozen)
     app[_KEY] = dispatcher
     if requests.binds:
 

@@ -48,7 +48,7 @@ def install(settings: Any, dispatcher: Dispatcher, *, context: Context[Job] | No
         RuntimeError: The settings have a dispatcher already.
     """
     requests = Requests(context, client_address=False)
-    check_installable(installed=KEY in _entries(settings))
+    check_installable(dispatcher, installed=KEY in _entries(settings))
     _set(settings, KEY, dispatcher)
     began, ended = _own(settings, "on_startup"), _own(settings, "on_shutdown")
 

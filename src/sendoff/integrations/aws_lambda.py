@@ -82,7 +82,7 @@ def install(
     check_number("flush_timeout", flush_timeout, least=0, above=True)
     check_number("margin", margin, least=0)
     requests = Requests(context, client_address=client_address)
-    check_installable(installed=hasattr(handler, KEY))
+    check_installable(dispatcher, installed=hasattr(handler, KEY))
 
     @wraps(handler)
     def flushing(event: Event, lambda_context: Any) -> AnswerT:

@@ -52,7 +52,7 @@ def install(
     """
     check_blocking(dispatcher, "Celery")
     requests = Requests(context, client_address=False)
-    check_installable(installed=KEY in vars(app))
+    check_installable(dispatcher, installed=KEY in vars(app))
     setattr(app, KEY, dispatcher)
     worker = _Worker(dispatcher)
     for signal, receiver in (

@@ -99,7 +99,7 @@ def install(
         RuntimeError: The application has a dispatcher already.
     """
     requests = Requests(context, client_address=client_address)
-    check_installable(installed=isinstance(app, _Installed))
+    check_installable(dispatcher, installed=isinstance(app, _Installed))
     if requests.binds and not any(_binds(path) for path in settings.MIDDLEWARE):
         raise OptionError(
             f"context and client_address need {MIDDLEWARE!r} in MIDDLEWARE, after authentication"

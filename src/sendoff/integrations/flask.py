@@ -52,7 +52,7 @@ def install(
     """
     check_blocking(dispatcher, "Flask")
     requests = Requests(context, client_address=client_address)
-    check_installable(installed=KEY in app.extensions)
+    check_installable(dispatcher, installed=KEY in app.extensions)
     if requests.binds:
         _bind(app, requests)
     app.extensions[KEY] = dispatcher

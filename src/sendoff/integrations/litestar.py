@@ -58,7 +58,7 @@ def install(
     requests = Requests(context, client_address=client_address)
     if not isinstance(app, AppConfig):
         raise TypeError("this Litestar app is made already: give it plugins=[SendoffPlugin(...)]")
-    check_installable(installed=KEY in app.state)
+    check_installable(dispatcher, installed=KEY in app.state)
     app.state[KEY] = dispatcher
     if requests.binds:
         app.middleware.append(

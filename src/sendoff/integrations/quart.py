@@ -40,7 +40,9 @@ def install(
     """
     requests = Requests(context, client_address=client_address)
     # Quart makes the event when it starts, and has no other word for having started.
-    check_installable(installed=KEY in app.extensions, started=hasattr(app, "shutdown_event"))
+    check_installable(
+        dispatcher, installed=KEY in app.extensions, started=hasattr(app, "shutdown_event")
+    )
     app.extensions[KEY] = dispatcher
     if requests.binds:
         # Coroutines, because Quart runs plain functions in a thread, whose binding nobody sees. Not

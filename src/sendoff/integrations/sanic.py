@@ -55,7 +55,7 @@ def install(
         RuntimeError: The app has a dispatcher, or has started.
     """
     requests = Requests(context, client_address=client_address)
-    check_installable(installed=hasattr(app.ctx, KEY), started=app.state.is_started)
+    check_installable(dispatcher, installed=hasattr(app.ctx, KEY), started=app.state.is_started)
     setattr(app.ctx, KEY, dispatcher)
 
     async def start(_: Sanic[Any, Any]) -> None:

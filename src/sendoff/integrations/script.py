@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Self
 
 from sendoff.dispatcher import Dispatcher
+from sendoff.integrations._shared import check_dispatcher
 from sendoff.observers import DestinationStats, Report
 from sendoff.option_checks import check_callback, check_number
 
@@ -42,9 +43,12 @@ class Script:
     Attributes:
         dispatcher: What sends.
         report: What was left at the end, truthy when that is nothing; None before.
+        complete: Whether every event given in the block had arrived at the end: none was rejected,
+            dropped, dead-lettered or left. False before.
 
     Raises:
-        OptionError: The timeout is no number of at least 0, or `say` is no plain function.
+        OptionError: The dispatcher is none, the timeout is no number of at least 0, or `say` is no
+            plain function.
     """
 
     def __init__(
@@ -54,6 +58,7 @@ class Script:
         timeout: float | None = None,
         say: Callable[[str], object] = to_stderr,
     ) -> None:
+        check_dispatcher(dispatcher)
         if timeout is not None:
             check_number("timeout", timeout, least=0)
         check_callback("say", say)
@@ -62,6 +67,7 @@ class Script:
         self._say = say
         # All mutable state.
         self.report: Report | None = None
+        self.complete: bool = False
         self._before: Mapping[str, DestinationStats] = {}
         self._stack = ExitStack()
 
@@ -110,11 +116,14 @@ class Script:
 
     def _begin(self) -> None:
         self.report = None
+        self.complete = False
         self._before = self.dispatcher.stats().destinations
 
     def _end(self, report: Report) -> None:
         self.report = report
-        for line in _missing(self._before, self.dispatcher.stats().destinations, report.left):
+        missing = list(_missing(self._before, self.dispatcher.stats().destinations, report.left))
+        self.complete = not missing
+        for line in missing:
             self._say(line)
 
 

@@ -48,7 +48,7 @@ def install(
     """
     requests = Requests(context, client_address=client_address)
     check_installable(
-        installed=_held(app.state) is not None, started=app.middleware_stack is not None
+        dispatcher, installed=_held(app.state) is not None, started=app.middleware_stack is not None
     )
     # In the router as well: within a mounted app it is the one thing of the outer app's that the
     # scope still has.

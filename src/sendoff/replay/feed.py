@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import signal
 from collections import Counter
 from collections.abc import Iterator
 
 from sendoff import Destination, DestinationStats, Dispatcher, Transport
 from sendoff.replay.courier import Courier, Payload
 from sendoff.replay.journal import Journal
-from sendoff.replay.plan import Mail, Outcome, Plan, mail_of
+from sendoff.replay.plan import Mail, NoLettersError, Outcome, Plan, mail_of
 from sendoff.replay.screen import Screen
 
 __all__ = ["run"]
@@ -49,6 +50,7 @@ def run(
         transport: What sends; None for HTTP.
 
     Raises:
+        NoLettersError: The file holds lines, and none of them is a letter.
         JournalBusyError: Another replay of the same file is under way.
         OSError: The file or the journal cannot be read.
     """
@@ -56,6 +58,8 @@ def run(
         mail = Mail()
         for _ in mail_of(plan, destination, journal.keys, mail):
             pass  # once for the counts, as the whole may not fit into memory
+        if mail.torn and not (mail.mine or mail.before or mail.others):
+            raise NoLettersError(f"{plan.file} holds no dead letters; none of its lines is one")
         courier = Courier(destination, journal, transport)
         replay = _Replay(plan, destination, courier, mail.mine, screen)
         letters = mail_of(plan, destination, journal.keys, Mail())
@@ -78,6 +82,7 @@ def run(
             torn=mail.torn,
             gave_up=replay.gave_up,
             interrupted=interrupted,
+            terminated=replay.terminated,
             elapsed=replay.elapsed,
         )
 
@@ -101,9 +106,16 @@ class _Replay:
         self._courier = courier
         self._total = total
         self._screen = screen
-        self._dispatcher = Dispatcher(destination, transport=courier, shutdown_timeout=CLOSE)
+        self._dispatcher = Dispatcher(
+            destination,
+            transport=courier,
+            shutdown_timeout=CLOSE,
+            # Its own would close it under the feeding, and call lost what is in the file.
+            handle_sigterm=False,
+        )
         # All mutable state, beside the dispatcher's.
         self.gave_up = ""
+        self.terminated = False
         self.elapsed = 0.0
         self._fates = 0  # letters with a fate, when that last changed
         self._moved = 0.0  # and when that was
@@ -123,6 +135,7 @@ class _Replay:
         notes = _Notes(self._screen)
         logger = logging.getLogger("sendoff")
         logger.addHandler(notes)
+        loop.add_signal_handler(signal.SIGTERM, self._told)
         began = self._moved = loop.time()
         try:
             async with self._dispatcher:
@@ -137,7 +150,13 @@ class _Replay:
         finally:
             self.elapsed = loop.time() - began
             self._show()
+            loop.remove_signal_handler(signal.SIGTERM)
             logger.removeHandler(notes)
+
+    def _told(self) -> None:
+        self.terminated = True
+        # The next one is the system's own, and ends it at once.
+        asyncio.get_running_loop().remove_signal_handler(signal.SIGTERM)
 
     async def _feed(self, letters: Iterator[Payload], began: float) -> None:
         loop = asyncio.get_running_loop()
@@ -160,6 +179,8 @@ class _Replay:
         Waits a little, shows how far it is, and stops where there is no use in going on.
         """
         await asyncio.sleep(min(seconds, TICK))
+        if self.terminated:
+            raise _Stop("")
         now = asyncio.get_running_loop().time()
         if now - self._shown >= self._screen.interval:
             self._shown = now

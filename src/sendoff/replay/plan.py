@@ -16,7 +16,7 @@ from sendoff.dead_letters import letter_lines, letter_of
 from sendoff.replay.courier import LINE, DatadogAgain, FreshpaintAgain, Payload
 from sendoff.replay.journal import Keys
 
-__all__ = ["Mail", "Outcome", "Plan", "Vendor", "destination_of", "mail_of"]
+__all__ = ["Mail", "NoLettersError", "Outcome", "Plan", "Vendor", "destination_of", "mail_of"]
 
 Vendor = str
 """``"datadog"`` or ``"freshpaint"``."""
@@ -32,6 +32,12 @@ Most events of a request to Datadog: with four requests under way a killed repla
 
 FLUSH_INTERVAL = 0.1
 """Seconds that a batch fills: a replay gives its events as fast as they go."""
+
+
+class NoLettersError(ValueError):
+    """
+    A file is something else than dead letters: it has lines, and none is a letter.
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +89,7 @@ class Outcome:
         torn: Lines that are no letters.
         gave_up: Why it ended before the end; empty if it did not.
         interrupted: Whether that was Ctrl-C.
+        terminated: Whether that was SIGTERM.
         elapsed: Seconds.
     """
 
@@ -94,6 +101,7 @@ class Outcome:
     torn: int
     gave_up: str = ""
     interrupted: bool = False
+    terminated: bool = False
     elapsed: float = 0.0
 
     @property

@@ -168,10 +168,11 @@ class _Run:
                 except _Stop as stop:
                     self._gave_up = str(stop)
                     self._screen.note("stopping: what is under way may still arrive")
+                    notes.quiet = True  # what a dispatcher now calls lost is in the file
                     # All at once, and not one behind the other.
                     await asyncio.gather(*(lane.dispatcher.aclose() for lane in self._lanes))
                 finally:
-                    notes.quiet = True  # what a dispatcher now calls lost is in the file
+                    notes.quiet = True
         finally:
             for number in (signal.SIGINT, signal.SIGTERM):
                 loop.remove_signal_handler(number)

@@ -121,8 +121,13 @@ class Columns:
         for field, times in fields.items():
             if times > 1:
                 raise MappingError(f"{field} is mapped twice")
-        if ("event" in fields) == (self.event is not None):
+        if "event" in fields and self.event is not None:
             raise MappingError("the event's name comes from event=COLUMN or from --event, not both")
+        if "event" not in fields and self.event is None:
+            raise MappingError(
+                "nothing names the events: give --event NAME, or --map event=COLUMN; the file has"
+                f" {', '.join(header)}"
+            )
         return _Binding(columns, len(header), self.event, {n: i for i, n in enumerate(header)})
 
 

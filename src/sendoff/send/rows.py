@@ -165,8 +165,13 @@ class Rows:
         try:
             record = next(self._records)
             _check_text("".join(record))
-        except (BadRow, csv.Error) as exc:
+        except BadRow as exc:
             raise MappingError(f"the first line is no record of a CSV: {exc}") from exc
+        except csv.Error as exc:  # its words are for programmers
+            raise MappingError(
+                "the first line is no record of a CSV: is the file damaged, or something else than"
+                " text?"
+            ) from exc
         if self._form.header:
             self._texts.taken()
             return columns.bind(record)

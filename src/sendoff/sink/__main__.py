@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import argparse
 
-from sendoff.sink.launch import run
+from sendoff.sink.launch import cannot_listen, run
 from sendoff.sink.settings import add_arguments, settings_from
 
 
@@ -26,7 +26,7 @@ def main() -> None:
     try:
         run(settings)
     except OSError as error:
-        parser.exit(1, f"cannot listen on port {settings.port}: {error}\n")
+        parser.exit(1, f"{cannot_listen(settings.port, error)}\n")
 
 
 if __name__ == "__main__":

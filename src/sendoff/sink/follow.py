@@ -109,6 +109,7 @@ class Follower:
             return json.loads(data)
         except (OSError, HTTPException, ValueError) as exc:
             host, port = self._address
-            raise SinkGoneError(f"there is no sink at {host}:{port}: {exc}") from exc
+            why = exc.strerror if isinstance(exc, OSError) and exc.strerror else exc
+            raise SinkGoneError(f"there is no sink at {host}:{port}: {why}") from exc
         finally:
             connection.close()

@@ -52,18 +52,25 @@ def parse_fault(text: str) -> Fault:
     Raises:
         ValueError: the message names the word and what is allowed in its place.
     """
+    try:
+        return _fault(text)
+    except ValueError as error:
+        raise ValueError(f"fault {text!r}: {error}") from error
+
+
+def _fault(text: str) -> Fault:
     words = iter(text.split())
     fields = _what(next(words, ""), words)
     for word in words:
         if word not in _OPTIONS:
-            raise ValueError(f"fault {text!r}: {word!r} is none of {', '.join(_OPTIONS)}")
+            raise ValueError(f"{word!r} is none of {', '.join(_OPTIONS)}")
         name, read = _OPTIONS[word]
         if name in fields:
-            raise ValueError(f"fault {text!r}: {word!r} is there twice")
+            raise ValueError(f"{word!r} is there twice")
         fields[name] = read(next(words, ""), word)
     fault = Fault(text=text, **fields)
     if not fault.answers and not _HEADERS.isdisjoint(fields):
-        raise ValueError(f"fault {text!r}: headers need a status, html or redirect")
+        raise ValueError("headers need a status, html or redirect")
     return fault
 
 
@@ -73,7 +80,7 @@ def _what(word: str, words: Iterator[str]) -> dict[str, Any]:
     kind = _WORDS.get(word)
     match kind:
         case None:
-            raise ValueError(f"fault {word!r} is neither a status nor one of {', '.join(_WORDS)}")
+            raise ValueError(f"{word!r} is neither a status nor one of {', '.join(_WORDS)}")
         case Kind.LATENCY:
             return {"kind": kind, "latency": _seconds(next(words, ""), word)}
         case Kind.HTML:

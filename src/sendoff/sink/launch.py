@@ -36,6 +36,19 @@ def run(settings: Settings, *, as_json: bool = False) -> None:
     asyncio.run(_main(settings, as_json))
 
 
+def cannot_listen(port: int, error: OSError) -> str:
+    """
+    Why there is no sink on a port, and what to do.
+
+    Args:
+        port: the one that was asked for.
+        error: what came of it.
+    """
+    # asyncio's own words hold the address a second time.
+    why = os.strerror(error.errno) if error.errno else str(error)
+    return f"cannot listen on port {port}: {why}; another --port may be free, 0 takes one that is"
+
+
 async def _main(settings: Settings, as_json: bool) -> None:
     from sendoff.sink.server import serve
 
@@ -68,4 +81,4 @@ def _greet(settings: Settings, port: int, as_json: bool) -> None:
     elif not settings.quiet:
         for path, vendor in PATHS.items():
             print(f"{vendor:<10} http://127.0.0.1:{port}{path}")
-        print(f"{'counts':<10} http://127.0.0.1:{port}/   (Ctrl-C stops it)")
+        print(f"{'live page':<10} http://127.0.0.1:{port}/   (Ctrl-C stops it)")

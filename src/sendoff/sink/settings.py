@@ -92,7 +92,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--poison", metavar="NAME", help="refuse any Datadog request with an event of this name")
     add("--keep-events", type=int, default=KEEP_EVENTS, metavar="N", help="last bodies to keep")
     add("--with-parent", action="store_true", help="end when stdin does")
-    add("--quiet", action="store_true", help="greet nobody on a terminal")
+    add("-q", "--quiet", action="store_true", help="greet nobody on a terminal")
 
 
 def settings_from(options: argparse.Namespace) -> Settings:
