@@ -97,7 +97,9 @@ class Ledger:
         return DestinationStats(
             delivered=self.delivered,
             rejections=MappingProxyType(dict(self.rejections)),
-            dropped=MappingProxyType({str(reason): n for reason, n in self.dropped.items()}),
+            # Copied first, in one operation: in the middle of such a loop a signal handler's call,
+            # or the loop's thread, may count something for the first time.
+            dropped=MappingProxyType({str(one): n for one, n in dict(self.dropped).items()}),
             dead_lettered=self.dead_lettered,
             dead_letter_faults=self.dead_letter_faults,
             pending=queue.pending,
@@ -108,7 +110,7 @@ class Ledger:
             request_events=self.request_events,
             request_bytes=self.request_bytes,
             request_seconds=self.request_seconds,
-            answers=MappingProxyType({str(answer): n for answer, n in self.answers.items()}),
+            answers=MappingProxyType({str(one): n for one, n in dict(self.answers).items()}),
             marked_fields=marked_fields,
             state=state,
             fault=self.fault,

@@ -98,7 +98,7 @@ class LaneSpool:
             before = segment.size
             written = os.write(segment.fd, record)
             if written != size:
-                segment.cut_away(before, written)
+                self.bytes += segment.cut_away(before, written)
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             segment.size += size
             segment.total += 1
