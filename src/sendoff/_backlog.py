@@ -146,7 +146,7 @@ class SpooledQueue(EventQueue):
             if fits:
                 break  # and nothing runs other code until the event lies there
             if not self._may_evict(size):
-                return (*evicted, (body, event_id)) if evicted else None
+                return self._no_room(evicted, body, event_id)
             evicted.append(self.evict())
         self.held_events += 1
         self.held_bytes += size

@@ -157,9 +157,7 @@ class Intake:
             closed = queue.closed
             evicted = () if closed else queue.push(body, event_id)
             if evicted is None:
-                self.ledger.dropped[DropReason.OVERFLOW] += 1
-            elif evicted:
-                self.ledger.dropped[DropReason.OVERFLOW] += len(evicted)
+                self.ledger.dropped[DropReason.OVERFLOW] += 1  # those evicted the queue counts
             ring = not closed and queue.rings()
             queue.lighten()
         if closed:
@@ -186,8 +184,6 @@ class Intake:
             late = withdraw(queue, event_id)
             if not queue.closed:
                 evicted = squeeze(queue, body, event_id)
-                if evicted:
-                    self.ledger.dropped[DropReason.OVERFLOW] += len(evicted)
             ring = not queue.closed and queue.rings()
         if late:
             self.reject("closed", "the dispatcher is closed")
@@ -279,14 +275,18 @@ class Intake:
         Counts given-up events: the first are in the dead letters, the others are dropped. Any
         thread.
         """
-        lost = len(batch) - written
+        events, size = len(batch), batch.size
+        lost = events - written
+        ledger, queue = self.ledger, self.queue
         with self.lock:
-            self.ledger.dead_lettered += written
+            # First this one, which may be a call; the others as in `delivered`.
             if lost:
-                self.ledger.dropped[reason] += lost
+                ledger.dropped[reason] += lost
+            ledger.dead_lettered += written
+            queue.held_events -= events
+            queue.held_bytes -= size
             if fault is not None:
-                self.ledger.dead_letter_faults += lost
-            self.queue.release(len(batch), batch.size)
+                ledger.dead_letter_faults += lost
             self.writing.pop(batch, None)
         if batch.places is not None:
             self._settle(batch.places)

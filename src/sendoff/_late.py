@@ -22,7 +22,7 @@ def withdraw(queue: EventQueue, event_id: str) -> bool:
         Whether it did come behind it, and nobody has taken it meanwhile.
     """
     behind = queue.head + queue.weighed // 2 - queue.end
-    return queue.closed and _take_back(queue, event_id, behind, 0)
+    return queue.closed and _take_back(queue, event_id, behind, 0, count=0)
 
 
 def squeeze(queue: EventQueue, body: bytes, event_id: str) -> Evicted:
@@ -39,16 +39,20 @@ def squeeze(queue: EventQueue, body: bytes, event_id: str) -> Evicted:
         ):
             evicted.append(queue.evict())
     elif _take_back(
-        queue, event_id, queue.held_events - queue.max_events, queue.held_bytes - queue.max_bytes
+        queue,
+        event_id,
+        queue.held_events - queue.max_events,
+        queue.held_bytes - queue.max_bytes,
+        count=1,
     ):
         evicted.append((body, event_id))
     return tuple(evicted)
 
 
-def _take_back(queue: EventQueue, event_id: str, events: int, size: int) -> bool:
+def _take_back(queue: EventQueue, event_id: str, events: int, size: int, *, count: int) -> bool:
     """
     Takes an event out again, if it is one of the last, of which so many events or bytes are too
-    many.
+    many. The count is added to those that the queue has evicted.
     """
     items = queue.items
     for at in range(queue.weighed - 2, -1, -2):
@@ -62,6 +66,7 @@ def _take_back(queue: EventQueue, event_id: str, events: int, size: int) -> bool
             queue.queued_bytes -= length
             queue.held_events -= 1
             queue.held_bytes -= length
+            queue.evicted += count
             return True
         events, size = events - 1, size - length
     return False

@@ -84,6 +84,7 @@ class EventQueue:
         self.queued_bytes = 0
         self.held_events = 0
         self.held_bytes = 0
+        self.evicted = 0  # events that had to go for others, and counted here
         self.head = 0  # the sequence number of the oldest queued event
 
     def __len__(self) -> int:
@@ -215,13 +216,18 @@ class EventQueue:
                 self.items += pair
                 break
             if not self._may_evict(size):
-                if not evicted:
-                    return None
-                evicted.append((body, event_id))  # a handler's call took the room it had made
-                return tuple(evicted)
+                return self._no_room(evicted, body, event_id)
             evicted.append(self.evict())
         self.weigh()
         return tuple(evicted) if evicted else ()
+
+    def _no_room(
+        self, evicted: list[tuple[bytes, str]], body: bytes, event_id: str
+    ) -> Evicted | None:
+        if not evicted:
+            return None
+        self.evicted += 1  # a signal handler's call took the room that was made
+        return (*evicted, (body, event_id))
 
     def _may_evict(self, size: int) -> bool:
         """
@@ -236,10 +242,14 @@ class EventQueue:
 
     def evict(self) -> tuple[bytes, str]:
         """
-        Drives the oldest event out.
+        Drives the oldest event out, and counts it.
         """
         event = self.pop()
-        self.release(1, len(event[0]))
+        size = len(event[0])
+        # In one go: whoever asks for the counts finds it in one of them.
+        self.held_events -= 1
+        self.held_bytes -= size
+        self.evicted += 1
         return event
 
     def close(self, *, closed: bool) -> None:

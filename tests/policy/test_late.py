@@ -5,6 +5,7 @@ interpreter runs signal handlers, and other threads, after calls and at the ends
 
 from __future__ import annotations
 
+import asyncio
 import dis
 import itertools
 import sys
@@ -16,8 +17,10 @@ import pytest
 
 from sendoff import Dispatcher
 from sendoff._backlog import SpooledQueue
+from sendoff._batcher import Batch, Batcher
 from sendoff._queue import STRETCH, EventQueue
-from virtual import Vendors, dispatcher, fates, freshpaint
+from sendoff.events import DropReason, Framing
+from virtual import Vendors, dispatcher, fates, freshpaint, run
 
 INSTANTS = {
     number
@@ -206,3 +209,68 @@ def test_each_late_call_takes_its_own_event_back() -> None:
     assert intake._accept_late(b"x", "later") is False
     assert len(intake.queue) == before
     assert fates(d, "freshpaint") == {"pending": 2, "rejected": {"closed": 2}}
+
+
+def test_a_flush_does_not_wait_for_a_number_that_was_given_back() -> None:
+    """It began while an event was there that had to go again: the rest is all it waits for."""
+
+    async def main() -> None:
+        async with dispatcher(Vendors(), freshpaint(), max_queue_events=1) as d:
+            intake: Any = d._intakes[0]
+            assert intake.accept(FRESHPAINT, "first")
+            intake.queue.items += (FRESHPAINT, "late")
+            flush = asyncio.create_task(d.flush())
+            await asyncio.sleep(0)
+            assert intake._accept_late(FRESHPAINT, "late") is False
+            assert await asyncio.wait_for(flush, 10)
+            assert fates(d, "freshpaint") == {"delivered": 1, "dropped": {"overflow": 1}}
+
+    run(main())
+
+
+FRESHPAINT = (
+    b'{"event":"e","properties":{"token":"token","time":1760000000.0,"$insert_id":"a",'
+    b'"distinct_id":"u"}}'
+)
+
+
+def calls(intake: Any) -> dict[str, Callable[[], object]]:
+    """
+    What changes the counts, and how it is done.
+    """
+
+    def batch() -> Batch:
+        return Batcher(max_bytes=100, max_events=1, linger=0.0, framing=Framing()).one(intake.queue)
+
+    taken = [batch(), batch()]
+    return {
+        "accept": lambda: intake.accept(b"x", "new"),
+        "deliver": lambda: intake.delivered(taken[0]),
+        "give up": lambda: intake.dropped(taken[1], DropReason.REFUSED),
+    }
+
+
+@pytest.mark.parametrize("what", ["accept", "deliver", "give up"])
+@pytest.mark.parametrize("overflow", ["drop_oldest", "drop_newest"])
+def test_the_counts_add_up_at_every_instant(what: str, overflow: Any) -> None:
+    """Whoever asks in the middle, a signal handler too, finds each event in exactly one of them."""
+
+    def one(at: int) -> Interrupter:
+        d = dispatcher(Vendors(), freshpaint(), max_queue_events=4, overflow=overflow)
+        intake: Any = d._intakes[0]
+        for name in "abcd":
+            intake.accept(b"x", name)
+        call = calls(intake)[what]
+        seen: list[int] = []
+
+        def ask() -> None:
+            seen.append(d.stats().destinations["freshpaint"].submitted)
+
+        interrupter = Interrupter(at, ask)
+        interrupter.during(call)
+        ask()
+        assert seen[-1] == 4 + (what == "accept")
+        assert 4 <= seen[0] <= seen[-1]
+        return interrupter
+
+    assert everywhere(one) >= 2
