@@ -19,6 +19,7 @@ from sendoff import Dispatcher
 from sendoff._backlog import SpooledQueue
 from sendoff._batcher import Batch, Batcher
 from sendoff._queue import STRETCH, EventQueue
+from sendoff._roll import follow, unfollow
 from sendoff.events import DropReason, Framing
 from virtual import Vendors, dispatcher, fates, freshpaint, run
 
@@ -37,16 +38,18 @@ class Interrupter:
     Args:
         at: Which instant, from 0 on.
         act: What is done there.
+        within: What is interrupted: code of files whose names hold that.
     """
 
-    def __init__(self, at: int, act: Callable[[], object]) -> None:
+    def __init__(self, at: int, act: Callable[[], object], within: str = "/sendoff/") -> None:
         self.left = at
         self.done = False
         self._act = act
+        self._within = within
         self._last: dict[FrameType, int] = {}
 
     def __call__(self, frame: FrameType, kind: str, _: object) -> Interrupter | None:
-        if "/sendoff/" not in frame.f_code.co_filename:
+        if self._within not in frame.f_code.co_filename:
             return None
         frame.f_trace_opcodes = True
         if kind == "opcode" and not self.done:
@@ -274,3 +277,25 @@ def test_the_counts_add_up_at_every_instant(what: str, overflow: Any) -> None:
         return interrupter
 
     assert everywhere(one) >= 2
+
+
+def test_a_finalizer_that_makes_a_dispatcher_disturbs_nobody_who_follows_them() -> None:
+    """Whoever follows is told of all there are, whatever is made while they are looked up."""
+    there = [dispatcher(Vendors(), freshpaint()) for _ in range(3)]
+
+    def one(at: int) -> Interrupter:
+        told: list[Dispatcher] = []
+
+        def listen(new: Dispatcher) -> None:
+            told.append(new)
+
+        made: list[Dispatcher] = []
+        interrupter = Interrupter(
+            at, lambda: made.append(dispatcher(Vendors(), freshpaint())), within="weakref"
+        )
+        interrupter.during(lambda: follow(listen))
+        unfollow(listen)
+        assert {id(each) for each in (*there, *made)} <= {id(each) for each in told}
+        return interrupter
+
+    assert everywhere(one) >= 1
