@@ -111,9 +111,9 @@ class Segment:
         Raises:
             OSError: It could not be cut away, and nothing must be appended here any more.
         """
-        if os.fstat(self.fd).st_size != before + written:
-            # A call that interrupted this one (a signal handler's) has written behind it; whoever
-            # reads finds the next whole record.
+        if os.fstat(self.fd).st_size != before + written or self.size != before:
+            # A call that interrupted this one (a signal handler's) has written behind it, before we
+            # looked or just after; whoever reads finds the next whole record.
             self.size += written
             return written
         os.ftruncate(self.fd, before)
