@@ -20,7 +20,6 @@ from sendoff.spool.runs import Runs, Stretch
 
 __all__ = ["SpooledQueue", "Stretch"]
 
-
 RECORD_BYTES = 64
 """Bytes of a record beside the body, about."""
 
@@ -135,31 +134,31 @@ class SpooledQueue(EventQueue):
             at: Where in the segment's file it is, or a place before it.
 
         Returns:
-            The events that had to go for it; or None if the new one itself must go. None of either
-            if it is on disk.
+            Those that had to go for it, none if it is on disk; or None if the new one must go.
         """
-        size = len(body)
-        fits = self.held_events < self.max_events and self.held_bytes + size <= self.max_bytes
-        evicted: Evicted = ()
-        if place >= 0 and (self._behind or not fits):
-            self._put_behind(place, at, size)
-            return ()
-        if not fits:
-            made_room = self._make_room(size) if self.overflow == "drop_oldest" else None
-            if made_room is None:
-                return None
-            evicted = made_room
+        size, pair = len(body), iter((body, event_id))
+        evicted: list[tuple[bytes, str]] = []
+        while True:
+            fits = self.held_events < self.max_events and self.held_bytes + size <= self.max_bytes
+            if place >= 0 and (self._behind or not fits):
+                self._put_behind(place, at, size)
+                return ()
+            if fits:
+                break  # and nothing runs other code until the event lies there
+            if not self._may_evict(size):
+                return self._no_room(evicted, body, event_id)
+            evicted.append(self.evict())
         self.held_events += 1
         self.held_bytes += size
         if self._behind:
             self._behind.append(_Waiting(body, event_id))
             self.waiting += 1
-        else:  # as `_queue`, without the call
+        else:
             self.queued_bytes += size
             self.weighed += 2
-            self.items += (body, event_id)
-            self.places += (place,)
-        return evicted
+            self.items += pair
+            self.places.append(place)
+        return tuple(evicted)
 
     def adopt(self, stretch: Stretch) -> None:
         """
@@ -193,10 +192,11 @@ class SpooledQueue(EventQueue):
         return self.held_events == self.waiting
 
     def _queue(self, body: bytes, event_id: str, place: int) -> None:
-        self.queued_bytes += len(body)
+        size, pair = len(body), iter((body, event_id))
+        self.queued_bytes += size
         self.weighed += 2
-        self.items += (body, event_id)
-        self.places += (place,)
+        self.items += pair
+        self.places.append(place)
 
     def _put_behind(self, place: int, at: int, size: int) -> None:
         key, number = place >> PLACE_BITS, place & NUMBER

@@ -198,7 +198,9 @@ class Batcher:
         while taken is None:
             head = queue.head
             try:
-                count = int(min(CHUNK, queue.weighed // 2, self.max_events - start))
+                # Perhaps it has been said since the last turn that batches hold one event.
+                most = max(0, self.max_events - start)
+                count = int(min(CHUNK, queue.weighed // 2, most))
                 size = sum(queue.sizes(0, 2 * count))
                 cost = size + self._framed(start + count) - self._framed(start)
                 # Beyond the limit an event goes alone all the same.

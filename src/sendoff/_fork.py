@@ -34,7 +34,7 @@ class _Forgetful(Protocol):
         """
 
 
-_watched: weakref.WeakSet[_Forgetful] = weakref.WeakSet()
+_watched: weakref.WeakValueDictionary[int, _Forgetful] = weakref.WeakValueDictionary()
 _kept: list[object] = []
 
 
@@ -51,7 +51,7 @@ def forget_in_children(thing: _Forgetful) -> None:
     """
     Has something begin anew in every forked child, for as long as it lives.
     """
-    _watched.add(thing)
+    _watched[id(thing)] = thing
 
 
 @contextmanager
@@ -82,7 +82,9 @@ def _in_parent() -> None:
 
 def _in_child() -> None:
     _Importing.lock = threading.RLock()
-    _kept.extend(thing._forget_parent() for thing in list(_watched))
+    # Not by going through them: a finalizer may make another one meanwhile.
+    things = [reference() for reference in _watched.valuerefs()]
+    _kept.extend(thing._forget_parent() for thing in things if thing is not None)
 
 
 if hasattr(os, "register_at_fork"):  # else nothing forks here

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from sendoff._bell import Bell
 from sendoff._encode import Encoder
+from sendoff._late import squeeze, withdraw
 from sendoff._ledger import Ledger
 from sendoff._lines import DEAD_LETTERS, OVERFLOW, REJECTED, Line
 from sendoff._log import Log, type_name
@@ -144,7 +145,7 @@ class Intake:
         items += (body, event_id)
         # Looked at again: whoever takes the permission back looks at the queue after that, so
         # one of the two sees the event.
-        return queue.light > 0 or self._accept_late()
+        return queue.light > 0 or self._accept_late(body, event_id)
 
     def _accept_locked(self, body: bytes, event_id: str) -> bool:
         if len(body) > self._max_event:
@@ -156,9 +157,7 @@ class Intake:
             closed = queue.closed
             evicted = () if closed else queue.push(body, event_id)
             if evicted is None:
-                self.ledger.dropped[DropReason.OVERFLOW] += 1
-            elif evicted:
-                self.ledger.dropped[DropReason.OVERFLOW] += len(evicted)
+                self.ledger.dropped[DropReason.OVERFLOW] += 1  # those evicted the queue counts
             ring = not closed and queue.rings()
             queue.lighten()
         if closed:
@@ -171,7 +170,7 @@ class Intake:
         self._overflowed(((body, event_id),) if evicted is None else evicted)
         return evicted is not None
 
-    def _accept_late(self) -> bool:
+    def _accept_late(self, body: bytes, event_id: str) -> bool:
         """
         Sees to an event that was put in without the lock just as that was no longer allowed.
 
@@ -179,15 +178,20 @@ class Intake:
             Whether it was accepted.
         """
         queue = self.queue
+        evicted: Evicted = ()
         with self.lock:
-            late = queue.take_late() if queue.closed else 0
             queue.weigh()
+            late = withdraw(queue, event_id)
+            if not queue.closed:
+                evicted = squeeze(queue, body, event_id)
             ring = not queue.closed and queue.rings()
-        for _ in range(late):
+        if late:
             self.reject("closed", "the dispatcher is closed")
         if ring:
             self.bell.ring()
-        return not late
+        if evicted:
+            self._overflowed(evicted)
+        return not late and all(one is not event_id for _, one in evicted)
 
     def _overflowed(self, lost: Evicted) -> None:
         self.log("overflow", OVERFLOW, self.queue.overflow)
@@ -216,9 +220,7 @@ class Intake:
         From now on rejects events, or takes them again.
         """
         with self.lock:
-            self.queue.light = 0
-            self.queue.weigh()  # what is in was accepted before
-            self.queue.closed = closed
+            self.queue.close(closed=closed)
 
     # --- fates --------------------------------------------------------------------------------
 
@@ -226,10 +228,14 @@ class Intake:
         """
         Counts events that the vendor has.
         """
-        events = len(batch.bodies)
+        events, size = len(batch.bodies), batch.size
+        ledger, queue = self.ledger, self.queue
         with self.lock:
-            self.ledger.delivered += events
-            self.queue.release(events, batch.size)
+            # As `release`, without the call: after one a signal handler might ask for `stats`, and
+            # find these events twice.
+            ledger.delivered += events
+            queue.held_events -= events
+            queue.held_bytes -= size
         self.trouble = NO_TROUBLE
         if batch.places is not None:
             self._settle(batch.places)
@@ -269,14 +275,18 @@ class Intake:
         Counts given-up events: the first are in the dead letters, the others are dropped. Any
         thread.
         """
-        lost = len(batch) - written
+        events, size = len(batch), batch.size
+        lost = events - written
+        ledger, queue = self.ledger, self.queue
         with self.lock:
-            self.ledger.dead_lettered += written
+            # First this one, which may be a call; the others as in `delivered`.
             if lost:
-                self.ledger.dropped[reason] += lost
+                ledger.dropped[reason] += lost
+            ledger.dead_lettered += written
+            queue.held_events -= events
+            queue.held_bytes -= size
             if fault is not None:
-                self.ledger.dead_letter_faults += lost
-            self.queue.release(len(batch), batch.size)
+                ledger.dead_letter_faults += lost
             self.writing.pop(batch, None)
         if batch.places is not None:
             self._settle(batch.places)

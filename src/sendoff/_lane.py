@@ -244,6 +244,8 @@ class Lane:
                 await self._delivery.bring(work, task)
             except Exception as exc:  # noqa: BLE001 a destination is somebody's code; the worker lives
                 if work in self._in_hand:  # else its loop was closed and another one has the events
+                    if self._taking.unfinished is batch:
+                        self._taking.reset()  # else nobody would fill one any more
                     self._contain(exc, work)
             finally:
                 self._put_back(work)
@@ -324,17 +326,21 @@ class Lane:
         """
         Tells whoever waits, if what they wait for has come.
         """
-        flushes = self._flushes
+        flushes, queue = self._flushes, self._queue
         least = flushes[0][0] if flushes else NEVER
         # Mostly the first worker has the oldest event: not all are asked after every event.
-        if self._queue.head >= least and all(work.first >= least for work in self._in_hand):
+        if (queue.head >= least or (flushes and queue.head == queue.tail)) and all(
+            work.first >= least for work in self._in_hand
+        ):
             with self._lock:
-                oldest = self._oldest()
+                oldest: float = self._oldest()
+                if oldest == queue.tail:
+                    oldest = NEVER  # nothing is left: a number that was given back does not come
                 ready = [notify for target, notify in self._flushes if target <= oldest]
                 self._flushes = [flush for flush in self._flushes if flush[0] > oldest]
             for notify in ready:
                 notify()
         if self.refill is not None and self._spawn is not None:
             self.refill.poke()
-        if self._deadline != NEVER and self._queue.pending == 0:
+        if self._deadline != NEVER and queue.pending == 0:
             self._drained.set()

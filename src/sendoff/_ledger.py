@@ -20,6 +20,7 @@ __all__ = ["Ledger"]
 DELIVERED = Action.DELIVERED
 RETRY = Action.RETRY
 HOLD = Action.HOLD
+OVERFLOW = DropReason.OVERFLOW
 
 
 class Ledger:
@@ -94,10 +95,15 @@ class Ledger:
         """
         The counts at this instant, as users see them.
         """
+        # Copied first, in one operation: in the middle of a loop over them a signal handler's call,
+        # or the loop's thread, may count something for the first time.
+        answers, dropped = dict(self.answers), dict(self.dropped)
+        if queue.evicted:
+            dropped[OVERFLOW] = dropped.get(OVERFLOW, 0) + queue.evicted
         return DestinationStats(
             delivered=self.delivered,
             rejections=MappingProxyType(dict(self.rejections)),
-            dropped=MappingProxyType({str(reason): n for reason, n in self.dropped.items()}),
+            dropped=MappingProxyType({str(reason): n for reason, n in dropped.items()}),
             dead_lettered=self.dead_lettered,
             dead_letter_faults=self.dead_letter_faults,
             pending=queue.pending,
@@ -108,7 +114,7 @@ class Ledger:
             request_events=self.request_events,
             request_bytes=self.request_bytes,
             request_seconds=self.request_seconds,
-            answers=MappingProxyType({str(answer): n for answer, n in self.answers.items()}),
+            answers=MappingProxyType({str(answer): n for answer, n in answers.items()}),
             marked_fields=marked_fields,
             state=state,
             fault=self.fault,

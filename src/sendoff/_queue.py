@@ -78,11 +78,13 @@ class EventQueue:
         self.light = 0  # with fewer items than this, a call may put one in without the lock
         self.weighed = 0  # items, from the oldest on, that are in the counts
         self.closed = False  # nothing may be put in
+        self.end = 0  # the sequence number of the first event that came behind the close
         self.ring_events: float = NEVER  # whoever finds so many events or bytes queued rings
         self.ring_bytes: float = NEVER
         self.queued_bytes = 0
         self.held_events = 0
         self.held_bytes = 0
+        self.evicted = 0  # events that had to go for others, and counted here
         self.head = 0  # the sequence number of the oldest queued event
 
     def __len__(self) -> int:
@@ -130,7 +132,7 @@ class EventQueue:
         """
         Events not yet taken that have a lower sequence number.
         """
-        return max(0, target - self.head)
+        return max(0, min(target, self.tail) - self.head)
 
     def sizes(self, start: int, stop: int) -> Iterator[int]:
         """
@@ -195,20 +197,6 @@ class EventQueue:
         self.ring_events = self.ring_bytes = NEVER
         return True
 
-    def take_late(self) -> int:
-        """
-        Takes out again what was put in without the lock since the last weighing.
-
-        Returns:
-            How many events that were.
-        """
-        late = 0
-        while len(self.items) > self.weighed:
-            self.items.pop()
-            self.items.pop()
-            late += 1
-        return late
-
     def push(self, body: bytes, event_id: str) -> Evicted | None:
         """
         Takes an event.
@@ -216,34 +204,62 @@ class EventQueue:
         Returns:
             The events that had to go for it, mostly none; or None if the new one itself must go.
         """
-        size, pair = len(body), (body, event_id)
-        evicted: Evicted = ()
+        # An iterator: to make one may run the garbage collector, and with it anybody's code.
+        size, pair = len(body), iter((body, event_id))
+        evicted: list[tuple[bytes, str]] = []
+        while True:
+            self.weigh()
+            if self.held_events < self.max_events and self.held_bytes + size <= self.max_bytes:
+                # In one operation, and nothing is called since the look at the bounds: the
+                # interpreter runs signal handlers after calls, and one that pushes there would take
+                # the room, or come between a body and its id.
+                self.items += pair
+                break
+            if not self._may_evict(size):
+                return self._no_room(evicted, body, event_id)
+            evicted.append(self.evict())
         self.weigh()
-        if self.held_events >= self.max_events or self.held_bytes + size > self.max_bytes:
-            made_room = self._make_room(size) if self.overflow == "drop_oldest" else None
-            if made_room is None:
-                return None
-            evicted = made_room
-        # In one operation, and nothing is called since the look at the bounds: the interpreter runs
-        # signal handlers after calls, and one that pushes there would take the room, or come
-        # between a body and its id.
-        self.items += pair
-        self.weigh()
-        return evicted
+        return tuple(evicted) if evicted else ()
 
-    def _make_room(self, size: int) -> Evicted | None:
-        # What is held and not queued stays: what workers have in hand, and what waits behind the
-        # disk. If it leaves no room, not even an empty queue would do.
-        other_events = self.held_events - self.weighed // 2
-        other_bytes = self.held_bytes - self.queued_bytes
-        if other_bytes + size > self.max_bytes or other_events >= self.max_events:
+    def _no_room(
+        self, evicted: list[tuple[bytes, str]], body: bytes, event_id: str
+    ) -> Evicted | None:
+        if not evicted:
             return None
-        evicted = []
-        while self.held_events >= self.max_events or self.held_bytes + size > self.max_bytes:
-            event = self.pop()
-            self.release(1, len(event[0]))
-            evicted.append(event)
-        return tuple(evicted)
+        self.evicted += 1  # a signal handler's call took the room that was made
+        return (*evicted, (body, event_id))
+
+    def _may_evict(self, size: int) -> bool:
+        """
+        Whether queued events are to go for a new one; what workers have in hand stays, and where
+        not even an empty queue would do, nothing goes in vain.
+        """
+        return (
+            self.overflow == "drop_oldest"
+            and self.held_events - self.weighed // 2 < self.max_events
+            and self.held_bytes - self.queued_bytes + size <= self.max_bytes
+        )
+
+    def evict(self) -> tuple[bytes, str]:
+        """
+        Drives the oldest event out, and counts it.
+        """
+        event = self.pop()
+        size = len(event[0])
+        # In one go: whoever asks for the counts finds it in one of them.
+        self.held_events -= 1
+        self.held_bytes -= size
+        self.evicted += 1
+        return event
+
+    def close(self, *, closed: bool) -> None:
+        """
+        From now on nothing may be put in, or something may again. What is in stays.
+        """
+        self.light = 0
+        self.weigh()
+        self.closed = closed
+        self.end = self.tail
 
     # --- going out --------------------------------------------------------------------------------
 

@@ -26,7 +26,9 @@ class _Roll:
         # All mutable state, changed under the lock; re-entrant, because a listener may make a
         # dispatcher, and so may a finalizer.
         self.lock = threading.RLock()
-        self.dispatchers: weakref.WeakSet[Dispatcher] = weakref.WeakSet()
+        self.dispatchers: weakref.WeakValueDictionary[int, Dispatcher] = (
+            weakref.WeakValueDictionary()
+        )
         self.listeners: list[Listener] = []
 
     def open_lock(self) -> None:
@@ -43,7 +45,7 @@ def enrol(dispatcher: Dispatcher) -> None:
     Notes a new dispatcher, and tells of it.
     """
     with _roll.lock:
-        _roll.dispatchers.add(dispatcher)
+        _roll.dispatchers[id(dispatcher)] = dispatcher
         for listener in tuple(_roll.listeners):
             listener(dispatcher)
 
@@ -54,8 +56,12 @@ def follow(listener: Listener) -> None:
     """
     with _roll.lock:
         _roll.listeners.append(listener)
-        for dispatcher in list(_roll.dispatchers):
-            listener(dispatcher)
+        # A list that is made in one operation: a finalizer that makes a dispatcher meanwhile would
+        # end an iteration with an error. That one's listener knows of it already.
+        for reference in _roll.dispatchers.valuerefs():
+            dispatcher = reference()
+            if dispatcher is not None:
+                listener(dispatcher)
 
 
 def unfollow(listener: Listener) -> None:

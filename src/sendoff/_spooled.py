@@ -95,7 +95,6 @@ class SpooledIntake(Intake):
                     if evicted is None:
                         self.ledger.dropped[DropReason.OVERFLOW] += 1
                     elif evicted:
-                        self.ledger.dropped[DropReason.OVERFLOW] += len(evicted)
                         given_up, queue.given_up = queue.given_up, []
                         spool.settle(runs_of(given_up))
                     ring = queue.rings()

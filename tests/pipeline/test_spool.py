@@ -13,6 +13,7 @@ import os
 import stat
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ from sendoff import (
     _exit,
     _refill,
 )
+from sendoff._batcher import Batch
 from sendoff.spool import files, lane
 from virtual import datadog, fates
 
@@ -482,6 +484,68 @@ def test_a_write_that_was_cut_short_is_cut_back(
     vanish()
     asyncio.run(main())
     assert vendor.ids == ["e-0", "e-1", "e-3", "e-4"]
+
+
+@pytest.mark.parametrize("when", ["write", "fstat"])
+def test_what_is_written_behind_a_torn_write_stays_there(
+    when: str, vendor: Vendor, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A signal handler's event comes between a write that was cut short and its cutting back."""
+    real = {name: getattr(os, name) for name in ("write", "fstat")}
+    first = open_one(vendor, root)
+    give(first, 0, 2)
+    handler = [partial(give, first, 3, 4)]  # gone when it was called, and the dispatcher with it
+    torn: list[int] = []
+
+    def write(fd: int, data: bytes) -> int:
+        monkeypatch.setattr(files.os, "write", real["write"])
+        torn.append(real["write"](fd, data[:30]))
+        if when == "write":
+            handler.pop()()
+        return torn[0]
+
+    def fstat(fd: int) -> os.stat_result:
+        seen: os.stat_result = real["fstat"](fd)
+        if torn:
+            monkeypatch.setattr(files.os, "fstat", real["fstat"])
+            if when == "fstat":
+                handler.pop()()
+        return seen
+
+    async def main() -> None:
+        async with open_one(vendor, root, shutdown_timeout=5) as dispatcher:
+            await drain(dispatcher, 3)
+
+    monkeypatch.setattr(files.os, "write", write)
+    monkeypatch.setattr(files.os, "fstat", fstat)
+    give(first, 2, 3)
+    assert torn
+    assert stats(first).spool_bytes == segments(root)[0].stat().st_size
+    del first
+    vanish()
+    asyncio.run(main())
+    assert vendor.ids == ["e-0", "e-1", "e-3"]
+
+
+def test_what_is_written_during_an_acknowledgement_counts(
+    vendor: Vendor, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The spool knows its bytes, whenever a signal handler's event comes."""
+    real = os.write
+    dispatcher = open_one(vendor, root)
+    give(dispatcher, 0, 2)
+    intake = dispatcher._intakes[0]
+    body, event_id, place = intake.queue.take_one()
+
+    def write(fd: int, data: bytes) -> int:
+        monkeypatch.setattr(files.os, "write", real)
+        give(dispatcher, 2, 3)
+        return real(fd, data)
+
+    monkeypatch.setattr(files.os, "write", write)
+    intake.delivered(Batch([body], [event_id], 0, None, [place or 0]))
+    on_disk = sum(one.stat().st_size for one in root.glob("*/*.[sa]*"))
+    assert stats(dispatcher).spool_bytes == on_disk
 
 
 def test_what_cannot_be_cut_back_stays_behind(

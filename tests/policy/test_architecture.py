@@ -21,6 +21,7 @@ STEPS = {"_queue", "_batcher", "_narrow", "_throttle", "_breaker", "_window", "_
 STEP_MAY = VALUES | {"_queue", "_batcher"}  # a batcher takes from a queue, narrowing halves a batch
 PLAIN = STEPS | {
     "_ages",
+    "_late",
     "_ledger",
     "health",
     "_backlog",
@@ -189,6 +190,7 @@ def test_what_is_plain_knows_no_clock_and_no_disk() -> None:
                 "_batcher",
                 "_taking",
                 "_intake",
+                "_late",
                 "_ledger",
                 "_backlog",
                 "_spooled",

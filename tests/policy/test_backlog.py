@@ -210,9 +210,14 @@ def test_what_the_disk_refused_overflows_as_ever(overflow):
         assert list(queue.places) == [KEY << 32 | 1, -1]
 
 
-def test_what_waits_behind_the_disk_is_not_driven_out():
-    """With nothing queued before it, the new event goes: the oldest are not to be had."""
+def test_where_only_refused_events_wait_a_new_one_that_the_disk_refuses_goes():
+    """They stand behind what is on disk, so none of them is the oldest; nothing raises."""
     queue = queue_of(2, overflow="drop_oldest")
-    queue.adopt(Stretch(KEY, Runs([(0, 4)]), 0, 50))
-    assert [queue.push(b"x", str(number)) for number in range(3)] == [(), (), None]
-    assert (queue.waiting, len(queue), queue.held_events) == (2, 0, 2)
+    for number in range(3):
+        queue.push_placed(b"x", str(number), KEY << 32 | number, 0)
+    assert [queue.push(b"y", str(number)) for number in range(3)] == [
+        ((b"x", "0"),),
+        ((b"x", "1"),),
+        None,
+    ]
+    assert (queue.waiting, queue.held_events, queue.disk_events, queue.pending) == (2, 2, 1, 3)

@@ -162,6 +162,18 @@ def test_from_now_on_one_by_one():
     assert batcher.full_at() == (1_000, 1)
 
 
+def test_a_batch_that_is_being_filled_when_that_becomes_known_is_complete():
+    """It goes as it is, and halving it shows the rest; nothing more comes into it."""
+    batcher = batcher_of(destination_of("array"), max_bytes=10**6)
+    queue = queue_of(sized([5] * 3 * CHUNK))
+    batch = Batch([], [], 0)
+    room = batcher.fill(queue, batch, 10**6)
+    assert (room > 0, len(batch)) == (True, CHUNK)
+    batcher.one_by_one()
+    assert batcher.fill(queue, batch, room) == -1
+    assert (len(batch), len(queue)) == (CHUNK, 2 * CHUNK)
+
+
 # --- when a batch is due --------------------------------------------------------------------------
 
 

@@ -109,6 +109,23 @@ def test_a_ledgers_snapshot_shows_the_queue_and_stays():
         stats.delivered = 0
 
 
+def test_what_is_counted_for_the_first_time_during_a_snapshot_breaks_nothing():
+    """The loop's thread counts answers without the lock, while any other thread asks."""
+
+    class Status(int):
+        def __str__(self):
+            ledger.answers[len(ledger.answers)] += 1
+            ledger.dropped[DropReason.REFUSED] += 1
+            return super().__str__()
+
+    ledger = Ledger()
+    ledger.answers[Status(503)] += 1
+    queue = EventQueue(max_events=10, max_bytes=100, overflow="drop_newest")
+    seen = ledger.snapshot(queue, marked_fields=0, state="open")
+    assert dict(seen.answers) == {"503": 1}
+    assert len(ledger.answers) == 2
+
+
 @pytest.mark.parametrize(("left", "truth"), [({}, True), ({"datadog": 1}, False)])
 def test_a_report_is_truthy_when_nothing_is_left(left, truth):
     """`if await dispatcher.flush():` reads as it should."""

@@ -341,17 +341,6 @@ def test_taking_takes_the_permission_back() -> None:
         assert (queue.light, queue.weighed) == (0, 0)
 
 
-def test_what_came_late_is_taken_out_again() -> None:
-    """Only that: what was weighed before stays."""
-    queue = light_queue()
-    queue.push(b"before", "before")
-    queue.items += (b"late", "late")
-    queue.items += (b"later", "later")
-    assert queue.take_late() == 2
-    assert list(queue) == [(b"before", "before")]
-    assert queue.take_late() == 0
-
-
 def test_whoever_is_told_is_told_once() -> None:
     """At so many events or bytes; then not again until somebody wants to know."""
     queue = queue_of([5])

@@ -97,7 +97,7 @@ class Segment:
         self.fd = fd
         self.start = self.size = len(header)
 
-    def cut_away(self, before: int, written: int) -> None:
+    def cut_away(self, before: int, written: int) -> int:
         """
         Cuts away what was written of a record that is not there whole.
 
@@ -105,14 +105,19 @@ class Segment:
             before: The size before that; `size` does not count it.
             written: How many bytes of it.
 
+        Returns:
+            How many bytes of it stay, and count from now on.
+
         Raises:
             OSError: It could not be cut away, and nothing must be appended here any more.
         """
-        if os.fstat(self.fd).st_size != before + written:
-            # A call that interrupted this one (a signal handler's) has written behind it.
+        if os.fstat(self.fd).st_size != before + written or self.size != before:
+            # A call that interrupted this one (a signal handler's) has written behind it, before we
+            # looked or just after; whoever reads finds the next whole record.
             self.size += written
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            return written
         os.ftruncate(self.fd, before)
+        return 0
 
     def acknowledge(self, runs: list[tuple[int, int]]) -> int:
         """

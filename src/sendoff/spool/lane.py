@@ -98,7 +98,8 @@ class LaneSpool:
             before = segment.size
             written = os.write(segment.fd, record)
             if written != size:
-                segment.cut_away(before, written)
+                stays = segment.cut_away(before, written)
+                self.bytes += stays
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             segment.size += size
             segment.total += 1
@@ -194,7 +195,9 @@ class LaneSpool:
             return
         try:
             opened = segment.ack_fd < 0
-            self.bytes += segment.acknowledge(runs)
+            # Not in one line: what a call that interrupts this one adds meanwhile would be undone.
+            size = segment.acknowledge(runs)
+            self.bytes += size
             if opened:
                 self._keep_open(segment)
         except OSError as exc:
