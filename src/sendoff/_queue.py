@@ -32,13 +32,16 @@ NEVER = math.inf
 _popleft: Final = deque[bytes | str].popleft
 _popleft_place: Final = deque[int].popleft
 
-STRETCH = 64
-"""Events that may be put in between two weighings: what the first costs is then shared by many."""
+STRETCH = 128
+"""
+Events that may be put in between two weighings: what the first costs is then shared by many. Fewer
+than one call in a hundred weighs.
+"""
 
-LIGHT = 4_096
+LIGHT = 2_048
 """
 Bytes of the largest event that is put in without the lock: most are far smaller, and so many bytes
-are set aside for each of a stretch.
+are set aside for each of two stretches, half a megabyte in all.
 """
 
 
