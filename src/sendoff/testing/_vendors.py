@@ -189,13 +189,13 @@ def events_of(request: Request) -> list[Any]:
         request: As a transport gets it; its body may be compressed.
 
     Returns:
-        The events; none where the body is no JSON.
+        The events; none where the body is no JSON, or compressed in a way that is not known here.
     """
     body = request.body
-    for name, encoding in request.headers.items():
-        if name.lower() == "content-encoding":
-            body = inflate(body, encoding, MOST_BYTES)
     try:
+        for name, encoding in request.headers.items():
+            if name.lower() == "content-encoding":
+                body = inflate(body, encoding, MOST_BYTES)
         found = json.loads(body)
     except ValueError:
         try:
