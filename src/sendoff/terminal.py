@@ -62,7 +62,7 @@ class PlainScreen:
             away, which stops nothing.
     """
 
-    interval = 1.0
+    interval: float = 1.0
 
     def __init__(self, *, errors: bool = False) -> None:
         self._errors = errors
@@ -137,7 +137,7 @@ class LiveScreen:
         wrapping: How the console prints a note that is longer than a line.
     """
 
-    interval = 0.1
+    interval: float = 0.1
 
     def __init__(self, console: Console, display: Display, **wrapping: Any) -> None:
         self._console = console

@@ -137,7 +137,7 @@ class Courier:
         self._journal = journal
         self._transport = transport
         # All mutable state.
-        self.last_words = ""  # of the last answer that was no success, or of the last failure
+        self.last_words: str = ""  # of the last answer that was no success, or of the last failure
         self.fault: OSError | None = None  # why the journal cannot be written; nothing more is sent
 
     async def open(self) -> None:

@@ -160,7 +160,7 @@ class Script:
     """
 
     def __init__(self, faults: Iterable[Fault], *, now: float, chance: Callable[[], float]) -> None:
-        self.faults = tuple(faults)
+        self.faults: tuple[Fault, ...] = tuple(faults)
         self._chance = chance
         # All mutable state: when each fault was installed, and how many requests have met it.
         self._since = [now] * len(self.faults)

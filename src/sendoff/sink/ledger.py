@@ -41,14 +41,15 @@ class Ledger:
         self.ids: list[str] = []
         self.bodies: deque[Event] = deque(maxlen=keep_events)
         self.arrivals: deque[float] = deque(maxlen=_ARRIVALS_KEPT)
-        self.requests = 0
+        self.requests: int = 0
         self._seen: set[str] = set()
         self._window: deque[float] = deque()
         self._seconds: deque[list[int]] = deque(maxlen=_SECONDS_KEPT)
         self._statuses: Counter[int] = Counter()
         self._faults: Counter[str] = Counter()
         self._refused: Counter[str] = Counter()
-        self._malformed = self._events = self.accepted = self._without_id = 0
+        self.accepted: int = 0
+        self._malformed = self._events = self._without_id = 0
         self._batches = self._largest_batch = self._arrays_of_one = 0
         self._largest_body = self._fullest_second = 0
         self._first_at: float | None = None

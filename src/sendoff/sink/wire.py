@@ -39,8 +39,8 @@ class Connection(web.RequestHandler):
         """
         Begin with a client that is there and has sent nothing.
         """
-        self.arrived = 0.0
-        self.gone = asyncio.Event()
+        self.arrived: float = 0.0
+        self.gone: asyncio.Event = asyncio.Event()
         super().connection_made(transport)
 
     def data_received(self, data: bytes) -> None:

@@ -64,20 +64,20 @@ class Segment:
     )
 
     def __init__(self, key: int, folder: Folder, name: str) -> None:
-        self.key = key
-        self.folder = folder
-        self.name = name
-        self.path = f"{folder.path}/{name}.seg"
-        self.ack_path = f"{folder.path}/{name}.ack"
+        self.key: int = key
+        self.folder: Folder = folder
+        self.name: str = name
+        self.path: str = f"{folder.path}/{name}.seg"
+        self.ack_path: str = f"{folder.path}/{name}.ack"
         # All mutable state, changed under the intake's lock.
-        self.fd = -1  # -1: nothing is appended here any more
-        self.ack_fd = -1
-        self.start = 0  # where the header ends
-        self.size = 0
-        self.ack_size = 0
-        self.total = 0  # events that must have a fate before it can go
-        self.settled = 0  # those that have
-        self.damaged = False  # kept aside at the end
+        self.fd: int = -1  # -1: nothing is appended here any more
+        self.ack_fd: int = -1
+        self.start: int = 0  # where the header ends
+        self.size: int = 0
+        self.ack_size: int = 0
+        self.total: int = 0  # events that must have a fate before it can go
+        self.settled: int = 0  # those that have
+        self.damaged: bool = False  # kept aside at the end
         self.number: Callable[[], int] = itertools.count().__next__  # one C call: never twice
 
     def create(self, destination: str) -> None:

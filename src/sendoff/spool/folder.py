@@ -43,7 +43,7 @@ class Folder:
     def __init__(self, path: str, fd: int) -> None:
         self.path = path
         # All mutable state, changed under the store's lock.
-        self.fd = fd  # -1: let go
+        self.fd: int = fd  # -1: let go
         self.segments = 0  # in use by us
 
     @classmethod

@@ -58,9 +58,9 @@ class LaneSpool:
         # All mutable state.
         self.segments: dict[int, Segment] = {}
         self.current: Segment | None = None  # what events are appended to
-        self.bytes = 0  # on disk
+        self.bytes: int = 0  # on disk
         self._spare = 0  # bytes that may be written before the others' are asked for
-        self.faults = 0
+        self.faults: int = 0
         self.trouble: str | None = None  # the last fault, until it was said
         self._retry_at = -math.inf
         self._look_at = math.inf

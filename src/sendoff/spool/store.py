@@ -70,8 +70,8 @@ class Store:
     def __init__(self, options: Spool, names: Iterable[str], log: Log) -> None:
         self.options = options
         self._log = log
-        self.root = _absolute(os.fspath(options.path))
-        self.lanes = {name: LaneSpool(self, name) for name in names}
+        self.root: str = _absolute(os.fspath(options.path))
+        self.lanes: dict[str, LaneSpool] = {name: LaneSpool(self, name) for name in names}
         # All mutable state, changed under the lock.
         self._lock = threading.RLock()
         self._folder: Folder | None = None  # our own, None before the first event
@@ -80,7 +80,7 @@ class Store:
         self._keys = itertools.count(1).__next__
         self._spools = tuple(self.lanes.values())
         self._adopting = threading.Lock()
-        self.stopping = False
+        self.stopping: bool = False
 
     def used(self) -> int:
         """

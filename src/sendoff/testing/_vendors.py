@@ -80,8 +80,8 @@ class ScriptedVendors:
         self.requests: list[Request] = []
         self.times: list[float] = []
         self.accepted: list[Any] = []
-        self.opened = 0
-        self.closed = 0
+        self.opened: int = 0
+        self.closed: int = 0
         self._faults = [parse_fault(line) for line in script]
         self._script: Script | None = None  # made when there is a clock
 

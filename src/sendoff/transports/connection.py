@@ -87,14 +87,14 @@ class Connection(asyncio.BufferedProtocol):
         self.transport: asyncio.Transport
         self.answer: Outcome | None = None  # of the request under way
         self.is_writing = False  # its body is not written to its end
-        self.is_over = False
+        self.is_over: bool = False
         self.error: BaseException | None = None  # why it is over
         self._is_paused = False
         self._room: asyncio.Future[None] | None = None  # somebody waits to write on
         self._raw: dict[bytes, bytes] = {}  # headers as they come
         self._headers = Headers({})
         self._more: list[bytes] = []  # of the body, behind its first piece
-        self.on_header = self._raw.__setitem__
+        self.on_header: Callable[[bytes, bytes], None] = self._raw.__setitem__
         self._is_late = False  # it lies on that shelf
         self._forget()
         parser = HttpResponseParser(self)

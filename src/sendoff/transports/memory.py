@@ -36,11 +36,11 @@ class MemoryTransport:
     """
 
     def __init__(self, answer: Answer | None = None) -> None:
-        self.answer = answer or (lambda _: Response(202, body=b"{}"))
+        self.answer: Answer = answer or (lambda _: Response(202, body=b"{}"))
         # All mutable state.
         self.requests: list[Request] = []
-        self.opened = 0
-        self.closed = 0
+        self.opened: int = 0
+        self.closed: int = 0
 
     async def open(self) -> None:
         """
