@@ -227,22 +227,30 @@ def test_lines_of_all_kinds_go_where_they_belong(sink, tmp_path):
             "usr": {"id": "u"},
         },
         {"event": "z", "properties": {"distinct_id": "u"}},
+        {"event": "z", "properties": {"distinct_id": "u", "$insert_id": "own"}},
+        {
+            "application": {"id": "other"},
+            "event": {"name": "y"},
+            "type": "server",
+            "usr": {"id": "u"},
+            "insert_id": "own",
+        },
     ]
     data = "".join(json.dumps(line) + "\n" for line in lines)
     answer = send_stream(sink, data, "--identity=a", f"--journal={tmp_path / 'j'}", "--json")
     assert answer.returncode == 0, answer
     outcome = json.loads(answer.stdout)
     passed = {vendor: outcome["vendors"][vendor]["passed"] for vendor in VENDORS}
-    assert (passed, outcome["complete"]) == ({"datadog": 2, "freshpaint": 1}, True)
+    assert (passed, outcome["complete"]) == ({"datadog": 3, "freshpaint": 2}, True)
     prefix = outcome["identity"]
-    assert sorted(sink.ids("datadog")) == sorted([f"{prefix}-3", "mine"])
-    assert sorted(sink.ids("freshpaint")) == sorted([f"{prefix}-2", f"{prefix}-4", "mine"])
+    assert sorted(sink.ids("datadog")) == sorted([f"{prefix}-3", "mine", "own"])
+    assert sorted(sink.ids("freshpaint")) == sorted([f"{prefix}-2", f"{prefix}-4", "mine", "own"])
     found = {one["event"]: one["properties"] for one in sink.events("freshpaint")}
     assert found["x"]["time"] == 1704067200.0
     assert found["$identify"]["$user_props"] == {"plan": "pro"}
     again = send_stream(sink, data, "--identity=a", f"--journal={tmp_path / 'j'}", "--json")
-    assert json.loads(again.stdout)["vendors"]["datadog"]["before"] == 2
-    assert len(sink.ids("datadog")) == 2
+    assert json.loads(again.stdout)["vendors"]["datadog"]["before"] == 3
+    assert len(sink.ids("datadog")) == 3
 
 
 def test_bad_rows_are_written_down_once_and_stop_nothing(sink, tmp_path):
@@ -307,7 +315,7 @@ def test_what_a_vendor_refuses_is_in_the_dead_letters(sink, tmp_path):
 
 
 def test_a_wrong_key_ends_it_in_bounded_time(sink, tmp_path):
-    """It says what was answered last and which vendor; nothing is noted."""
+    """It says what was answered last and by which vendor; nothing is noted or called lost."""
     path = tmp_path / "p.csv.gz"
     purchases(path, 5)
     wrong = {**KEYS, "DD_API_KEY": "wrong"}
@@ -319,6 +327,7 @@ def test_a_wrong_key_ends_it_in_bounded_time(sink, tmp_path):
     assert "  5 left" in answer.stdout
     assert ";" not in (tmp_path / "p.csv.gz.datadog.sent").read_text()
     assert "wrong" not in answer.stdout + answer.stderr
+    assert "left at the end" not in answer.stderr  # they are in the file, and go with the next run
 
 
 @pytest.mark.slow
@@ -437,6 +446,29 @@ def test_the_reader_waits_for_the_slowest_vendor(sink, tmp_path, monkeypatch):
     assert most["freshpaint"] == 50
     assert most["datadog"] <= 50
     assert len(set(sink.ids("freshpaint"))) == 300
+
+
+def test_large_rows_wait_by_their_bytes(sink, tmp_path, monkeypatch):
+    """What was given and not answered is bounded in bytes as well: by the window, and one row."""
+    from sendoff.send import lane
+
+    path = tmp_path / "large.ndjson"
+    row = {"event": "x", "user_id": "u", "properties": {"pad": "x" * 10_000}}
+    path.write_text(f"{json.dumps(row)}\n" * 40)
+    given = []
+    give = lane.Lane.give
+
+    def watched(self, row):
+        error = give(self, row)
+        given.append(self.ledger().pending_bytes)
+        return error
+
+    monkeypatch.setattr(lane, "WINDOW_BYTES", 50_000)
+    monkeypatch.setattr(lane.Lane, "give", watched)
+    sink.faults("latency 20ms")
+    assert send(sink, path, "--to=freshpaint").returncode == 0
+    assert 50_000 < max(given) < 50_000 + 2 * 10_000
+    assert len(set(sink.ids("freshpaint"))) == 40
 
 
 @pytest.mark.slow

@@ -168,16 +168,17 @@ class _Run:
             for lane in self._lanes:
                 await stack.enter_async_context(_Open(lane))
             try:
-                await self._feed()
-                while any(lane.ledger().pending for lane in self._lanes):
-                    await self._watch()
+                try:
+                    await self._feed()
+                    while any(lane.ledger().pending for lane in self._lanes):
+                        await self._watch()
+                finally:
+                    notes.quiet = True  # what a dispatcher now calls lost is in the file
             except _Stop as stop:
                 self._gave_up = str(stop)
                 self._screen.note("stopping: what is under way may still arrive")
                 # All at once, and not one behind the other.
                 await asyncio.gather(*(lane.dispatcher.aclose() for lane in self._lanes))
-            finally:
-                notes.quiet = True  # what a dispatcher now calls lost is in the file
 
     def _told(self, number: int) -> None:
         self.signal = number
