@@ -196,6 +196,9 @@ def events_of(request: Request) -> list[Any]:
         for name, encoding in request.headers.items():
             if name.lower() == "content-encoding":
                 body = inflate(body, encoding, MOST_BYTES)
+    except ValueError:
+        return []
+    try:
         found = json.loads(body)
     except ValueError:
         try:
