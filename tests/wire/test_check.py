@@ -31,13 +31,6 @@ def process():
         yield sink
 
 
-@pytest.fixture
-def sink(process):
-    process.faults()
-    process.reset()
-    return process
-
-
 def check(*options, keys=KEYS):
     out = io.StringIO()
     with (

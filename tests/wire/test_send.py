@@ -6,18 +6,14 @@ In this process where nothing kills it and nothing comes from a pipe: a start ta
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import gzip
 import io
 import json
 import os
-import pty
 import re
 import signal
-import struct
 import subprocess
 import sys
-import termios
 import time
 from collections import Counter
 from importlib.resources import files
@@ -30,6 +26,7 @@ import sendoff
 from sendoff import read_letters
 from sendoff.cli import cli
 from sendoff.sink import Settings, SinkProcess
+from terminals import on_a_terminal
 
 PATIENCE = 60.0
 SOURCE = str(Path(sendoff.__file__).parents[1])
@@ -48,13 +45,6 @@ CDNOW = (
 def process():
     with SinkProcess(Settings(api_key="right", token="right", keep_events=20)) as sink:
         yield sink
-
-
-@pytest.fixture
-def sink(process):
-    process.faults()
-    process.reset()
-    return process
 
 
 def purchases(path, count):
@@ -477,27 +467,12 @@ def test_on_a_terminal_there_are_bars(sink, tmp_path, colour):
     """On stderr, one for each vendor; stdout has the counts alone, and NO_COLOR no colours."""
     path = tmp_path / "p.csv.gz"
     purchases(path, 50)
-    ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 110, 0, 0))
-    more = {**environment(), "TERM": "xterm-256color"}
-    for name in ("COLUMNS", "LINES", "NO_COLOR"):
-        more.pop(name, None)
+    clean = {name: value for name, value in environment().items() if name != "NO_COLOR"}
     if not colour:
-        more["NO_COLOR"] = "1"
-    with subprocess.Popen(
-        command(sink, path, *CDNOW), env=more, stdout=subprocess.PIPE, stdin=theirs, stderr=theirs
-    ) as process:
-        os.close(theirs)
-        seen = b""
-        with contextlib.suppress(OSError):  # how Linux says that the other end is closed
-            while True:
-                seen += os.read(ours, 65_536)
-        os.close(ours)
-        out = process.stdout.read().decode()
-    text = seen.decode()
-    assert (process.returncode, text.count("\x1b[?25l"), text.count("\x1b[?25h")) == (0, 1, 1), text
-    assert "\x1b" not in out
-    assert "datadog: 50 sent" in out
-    assert bool(re.search(r"\x1b\[[0-9;]*3[0-9]", text)) is colour
-    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text)
-    assert len(re.findall(r"(?:datadog|freshpaint) +\S* +50/50", plain)) >= 2
+        clean["NO_COLOR"] = "1"
+    drawn = on_a_terminal(command(sink, path, *CDNOW), clean, 110, piped=True)
+    assert (drawn.status, drawn.cursor) == (0, (1, 1)), drawn.text
+    assert "\x1b" not in drawn.out
+    assert "datadog: 50 sent" in drawn.out
+    assert bool(re.search(r"\x1b\[[0-9;]*3[0-9]", drawn.text)) is colour
+    assert len(re.findall(r"(?:datadog|freshpaint) +\S* +50/50", drawn.plain)) >= 2

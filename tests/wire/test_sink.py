@@ -25,35 +25,6 @@ APPLICATION = {"application": {"id": "app"}, "type": "server"}
 PATIENCE = 5.0
 
 
-@pytest.fixture(scope="module")
-def process():
-    with SinkProcess() as sink:
-        yield sink
-
-
-@pytest.fixture
-def sink(process):
-    """A sink without counts and faults."""
-    process.faults()
-    process.reset()
-    return process
-
-
-@pytest.fixture
-def connect(sink):
-    """Opens connections to the sink that are closed when the test is over."""
-    opened = []
-
-    def connect():
-        connection = HTTPConnection("127.0.0.1", port_of(sink), timeout=PATIENCE)
-        opened.append(connection)
-        return connection
-
-    yield connect
-    for connection in opened:
-        connection.close()
-
-
 def port_of(sink):
     return int(sink.url.rpartition(":")[2])
 

@@ -25,35 +25,6 @@ PATIENCE = 5.0
 PAGE = Path(sendoff.sink.__file__).parent / "page"
 
 
-@pytest.fixture(scope="module")
-def process():
-    with SinkProcess() as sink:
-        yield sink
-
-
-@pytest.fixture
-def sink(process):
-    """A sink without counts and faults."""
-    process.faults()
-    process.reset()
-    return process
-
-
-@pytest.fixture
-def connect(sink):
-    """Opens connections to the sink that are closed when the test is over."""
-    opened = []
-
-    def connect():
-        connection = HTTPConnection("127.0.0.1", port_of(sink), timeout=PATIENCE)
-        opened.append(connection)
-        return connection
-
-    yield connect
-    for connection in opened:
-        connection.close()
-
-
 @pytest.fixture
 def watch(connect):
     """Opens streams."""

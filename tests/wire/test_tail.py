@@ -33,12 +33,6 @@ def process():
         yield sink
 
 
-@pytest.fixture
-def sink(process):
-    process.reset()
-    return process
-
-
 def accept(sink, vendor, name, user="u"):
     """Has the sink accept an event."""
     if vendor == "datadog":
