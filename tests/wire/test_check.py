@@ -86,6 +86,7 @@ def test_a_wrong_key_fails_at_once(sink):
     assert status == 1
     assert "fail  datadog     live         0 of 2 events taken (403)" in out
     assert "look at the key or token" in out
+    assert "0 of 2 events taken (403): 403" in out  # and the vendor's own words
     assert KEYS["DD_API_KEY"] not in out
 
 
@@ -118,6 +119,8 @@ def test_a_proxy_of_the_environments_is_pointed_at(sink):
     status, out = check(*endpoints(sink), keys=keys)
     assert (status, "HTTPS_PROXY is set, and sendoff does not read it" in out) == (0, True)
     assert "secret" not in out
+    given = check(*endpoints(sink), f"--proxy={sink.url}", keys=keys)[1]
+    assert "HTTPS_PROXY" not in given  # whoever gives one has seen to it
 
 
 def test_the_query_of_an_endpoint_is_not_shown(sink):
