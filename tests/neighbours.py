@@ -11,11 +11,12 @@ import asyncio
 import base64
 import socket
 import ssl
-import sys
 import threading
 from collections.abc import Callable
 from types import TracebackType
 from typing import NamedTuple, Self
+
+from loopserver import LoopServer
 
 OK = b"HTTP/1.1 202 Accepted\r\nContent-Length: 2\r\nContent-Type: application/json\r\n\r\n{}"
 
@@ -55,7 +56,7 @@ async def read(reader: asyncio.StreamReader) -> tuple[Seen, bytes]:
     return Seen(method, target, headers, body), head + body
 
 
-class Neighbour:
+class Neighbour(LoopServer):
     """
     A server on 127.0.0.1; `async with` runs it.
 
@@ -69,52 +70,14 @@ class Neighbour:
         tls: ssl.SSLContext | None = None,
         respond: Callable[[Seen], bytes | None] = lambda _: OK,
     ) -> None:
-        self._tls = tls
+        super().__init__(tls)
         self.respond = respond
         self.seen: list[Seen] = []
-        self.connections = 0
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._server: asyncio.Server
-
-    @property
-    def port(self) -> int:
-        return self._server.sockets[0].getsockname()[1]
 
     def url(self, host: str = "127.0.0.1", user: str = "") -> str:
         return f"http{'s' if self._tls else ''}://{user}{host}:{self.port}"
 
-    async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0, ssl=self._tls)
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._server.close()
-        for task in tuple(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        if sys.version_info >= (3, 13):
-            self._server.abort_clients()  # in the middle of a handshake
-            await asyncio.sleep(0.01)
-
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
-        self.connections += 1
-        try:
-            await self._serve(reader, writer)
-        except (OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
-            pass
-        finally:
-            self._tasks.discard(task)
-            writer.close()
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while True:
             seen, _ = await read(reader)
             self.seen.append(seen)
@@ -147,7 +110,7 @@ class Proxy(Neighbour):
         self._credentials = credentials
         self.refuse = refuse
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         seen, raw = await read(reader)
         self.seen.append(seen)
         refusal = self.refuse(seen)

@@ -13,20 +13,13 @@ import socket
 import ssl
 import struct
 from collections.abc import Awaitable, Callable
-from types import TracebackType
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 import h11
 
+from loopserver import LoopServer, turns
+
 __all__ = ["Arrival", "Peer", "RawServer", "turns"]
-
-
-async def turns(count: int = 4) -> None:
-    """
-    Lets both sides read what the other has written.
-    """
-    for _ in range(count):
-        await asyncio.sleep(0)
 
 
 class Arrival(NamedTuple):
@@ -103,7 +96,7 @@ class Peer:
 Script = Callable[[Peer], Awaitable[None]]
 
 
-class RawServer:
+class RawServer(LoopServer):
     """
     `async with` runs it.
 
@@ -113,52 +106,13 @@ class RawServer:
     """
 
     def __init__(self, script: Script, tls: ssl.SSLContext | None = None) -> None:
+        super().__init__(tls)
         self.script = script
-        self._tls = tls
         self.seen: list[Arrival] = []
-        self.connections = 0
-        self.ended = 0  # connections whose script is over
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._faults: list[Exception] = []
-        self._server: asyncio.Server
 
     @property
     def url(self) -> str:
-        port = self._server.sockets[0].getsockname()[1]
-        return f"http{'s' if self._tls else ''}://127.0.0.1:{port}/in?a=b%20c"
+        return f"http{'s' if self._tls else ''}://127.0.0.1:{self.port}/in?a=b%20c"
 
-    async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(
-            self._accept, "127.0.0.1", 0, ssl=self._tls, limit=1 << 16
-        )
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._server.close()
-        for task in tuple(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        await turns(10)
-        if error is None and self._faults:
-            raise self._faults[0]
-
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
-        self.connections += 1
-        try:
-            await self.script(Peer(self, reader, writer))
-        except (EOFError, OSError, asyncio.CancelledError):
-            pass
-        except Exception as exc:
-            self._faults.append(exc)
-        finally:
-            self.ended += 1
-            self._tasks.discard(task)
-            writer.close()
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await self.script(Peer(self, reader, writer))

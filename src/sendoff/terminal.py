@@ -1,5 +1,5 @@
 """
-Where a command shows how far it is: what `demo` and `replay` share of their screens.
+Where a command shows how far it is: what `demo`, `replay` and `send` share of their screens.
 
 Imports no rich: a live screen is handed its console and its display, which are imported where there
 is a terminal. Always holds: plain lines hold no control sequences of ours, so that they can go into
@@ -8,14 +8,17 @@ any file; whatever happens, the terminal is left as it was.
 
 from __future__ import annotations
 
+import logging
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["Display", "LiveScreen", "PlainScreen", "Screen"]
+__all__ = ["Display", "LiveScreen", "LogNotes", "PlainScreen", "QuietScreen", "Screen", "log_notes"]
 
 
 class Screen(Protocol):
@@ -93,6 +96,20 @@ class PlainScreen:
                 raise
 
 
+class QuietScreen(PlainScreen):
+    """
+    Notes alone, on stderr: what went wrong.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(errors=True)
+
+    def update(self, *progress: Any, **more: Any) -> None:
+        """
+        Nothing, whatever a command's own screens would show.
+        """
+
+
 class Display(Protocol):
     """
     What rich draws over and over: its `Live` or its `Progress`.
@@ -151,3 +168,42 @@ class LiveScreen:
         """
         # A bracket in a log line is a bracket, and a word between colons is that word.
         self._console.print(text, markup=False, highlight=False, emoji=False, **self._wrapping)
+
+
+class LogNotes(logging.Handler):
+    """
+    Shows the library's own log lines on a screen, where they disturb no display.
+
+    Args:
+        screen: The screen.
+    """
+
+    def __init__(self, screen: Screen) -> None:
+        super().__init__(logging.WARNING)
+        self._screen = screen
+        # All mutable state: set once lines would only repeat what the command says itself.
+        self.quiet = False
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """
+        Shows one line.
+        """
+        if not self.quiet:
+            self._screen.note(record.getMessage())
+
+
+@contextmanager
+def log_notes(screen: Screen) -> Iterator[LogNotes]:
+    """
+    Shows the library's own log lines while its block runs.
+
+    Args:
+        screen: Where.
+    """
+    notes = LogNotes(screen)
+    logger = logging.getLogger("sendoff")
+    logger.addHandler(notes)
+    try:
+        yield notes
+    finally:
+        logger.removeHandler(notes)

@@ -12,8 +12,6 @@ import shutil
 
 import pytest
 
-from sendoff.sink import SinkProcess
-
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
 
 
@@ -34,20 +32,6 @@ def browser():
         launched = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
         yield launched
         launched.close()
-
-
-@pytest.fixture(scope="module")
-def process():
-    with SinkProcess() as sink:
-        yield sink
-
-
-@pytest.fixture
-def sink(process):
-    """A sink without counts and faults."""
-    process.faults()
-    process.reset()
-    return process
 
 
 @pytest.fixture

@@ -1,10 +1,12 @@
 """
-What the tests of sync frameworks and workers share: a dispatcher in memory, the examples' processes
-under load, and what has arrived.
+What the tests of frameworks and workers share: a blocking dispatcher in memory, the examples'
+processes under load, and what has arrived.
 """
 
 from __future__ import annotations
 
+import http.client
+import itertools
 import json
 import os
 import shutil
@@ -19,6 +21,7 @@ from typing import Any
 
 import pytest
 
+from live import stop_under_load
 from sendoff import Dispatcher, Freshpaint, MemoryTransport
 from sendoff.sink import Settings, SinkProcess
 
@@ -141,6 +144,50 @@ def arrived_once(sink: SinkProcess, orders: set[str], said: str = "") -> None:
         missing = orders - counts.keys()
         assert not missing, f"{vendor}: {len(missing)} of {len(orders)} did not arrive\n{said}"
         assert set(counts.values()) == {1}, vendor
+
+
+_users = (f"u-{number}" for number in itertools.count())
+
+
+def place_order(connection: http.client.HTTPConnection) -> tuple[str, str] | None:
+    """
+    Places an order as somebody new; the order and who placed it.
+    """
+    user = next(_users)
+    headers = {"x-user": user, "content-type": "application/json"}
+    connection.request("POST", "/orders", json.dumps({"amount": 9.99}), headers)
+    response = connection.getresponse()
+    body = response.read()
+    return (json.loads(body)["order"], user) if response.status == 200 else None
+
+
+def check_a_stop_under_load(
+    command: Sequence[str], sink: SinkProcess, folder: Path, **more: str
+) -> None:
+    """
+    Raises unless an example's server that is stopped under load has every order that it answered
+    arrive at both vendors, once, with its own user.
+
+    Args:
+        command: What follows ``python -m``, as for `stop_under_load`.
+        sink: In the place of both vendors.
+        folder: Where it runs.
+        more: Variables of its environment.
+    """
+    sink.reset()
+    stopped = stop_under_load(
+        command, place_order, folder=folder, environment=environment(sink, **more)
+    )
+    assert "events are left" not in stopped.output
+    users = dict(stopped.answers)
+    arrived_once(sink, set(users), stopped.output)
+    datadog = {one["order"]: one["usr"]["id"] for one in sink.events("datadog")}
+    freshpaint = {
+        one["properties"]["order"]: one["properties"]["distinct_id"]
+        for one in sink.events("freshpaint")
+    }
+    for arrived in (datadog, freshpaint):
+        assert {order: arrived[order] for order in users} == users
 
 
 needs_redis = pytest.mark.skipif(shutil.which("redis-server") is None, reason="no redis-server")

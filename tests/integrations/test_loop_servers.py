@@ -4,21 +4,12 @@ The example apps in real servers that are stopped under load.
 
 from __future__ import annotations
 
-import http.client
-import itertools
-import json
-import os
-import sys
-from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from live import stop_under_load
-from sendoff.sink import Settings, SinkProcess
-
-EXAMPLES = Path(__file__).parents[2] / "docs/examples"
+from integrations.live_sync import a_sink, check_a_stop_under_load
+from sendoff.sink import SinkProcess
 
 SERVERS = {
     "fastapi on uvicorn": ["uvicorn", "fastapi_app:app", "--port", "{port}"],
@@ -45,25 +36,7 @@ SERVERS = {
 QUICK = "fastapi on uvicorn"
 
 
-@pytest.fixture(scope="module")
-def sink() -> Iterator[SinkProcess]:
-    with SinkProcess(Settings(keep_events=100_000)) as process:
-        yield process
-
-
-_users = (f"u-{number}" for number in itertools.count())
-
-
-def ask(connection: http.client.HTTPConnection) -> tuple[str, str] | None:
-    """
-    Places an order as somebody new; the order and who placed it.
-    """
-    user = next(_users)
-    headers = {"x-user": user, "content-type": "application/json"}
-    connection.request("POST", "/orders", json.dumps({"amount": 9.99}), headers)
-    response = connection.getresponse()
-    body = response.read()
-    return (json.loads(body)["order"], user) if response.status == 200 else None
+sink = pytest.fixture(scope="module")(a_sink)
 
 
 @pytest.mark.parametrize(
@@ -74,31 +47,6 @@ def test_an_example_that_is_stopped_under_load_loses_nothing(
     sink: SinkProcess, tmp_path: Path, server: str
 ) -> None:
     """Every order that was answered arrives at both vendors, once, with its own user."""
-    sink.reset()
-    stopped = stop_under_load(
-        SERVERS[server],
-        ask,
-        folder=tmp_path,
-        environment={
-            "PYTHONPATH": os.pathsep.join(
-                [str(EXAMPLES), *(str(Path(entry).resolve()) for entry in sys.path if entry)]
-            ),
-            "DD_API_KEY": "k",
-            "DD_APPLICATION_ID": "a",
-            "DD_ENDPOINT": sink.datadog_endpoint,
-            "FRESHPAINT_TOKEN": "t",
-            "FRESHPAINT_ENDPOINT": sink.freshpaint_endpoint,
-            # A connection without a pause is served on for so long, and the clients make none.
-            "SANIC_GRACEFUL_SHUTDOWN_TIMEOUT": "0.5",
-        },
-    )
-    assert "events are left" not in stopped.output
-    answered = Counter(stopped.answers)
-    datadog = Counter((one["order"], one["usr"]["id"]) for one in sink.events("datadog"))
-    freshpaint = Counter(
-        (one["properties"]["order"], one["properties"]["distinct_id"])
-        for one in sink.events("freshpaint")
-    )
-    assert not answered - datadog, stopped.output
-    assert not answered - freshpaint, stopped.output
-    assert {*datadog.values(), *freshpaint.values()} == {1}
+    # A connection without a pause is served on for so long, and the clients make none.
+    grace = {"SANIC_GRACEFUL_SHUTDOWN_TIMEOUT": "0.5"}
+    check_a_stop_under_load(SERVERS[server], sink, tmp_path, **grace)

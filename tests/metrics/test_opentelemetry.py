@@ -146,6 +146,15 @@ def test_several_dispatchers_share_the_instruments(world) -> None:
     assert world.points("sendoff.event.pending") == {}
 
 
+def test_an_earlier_registration_does_not_take_a_later_one_away(world) -> None:
+    """`unregister` knows whose name it is."""
+    first, second = made(Vendors(), freshpaint()), made(Vendors(), freshpaint())
+    earlier = opentelemetry.register(first, world.provider)
+    opentelemetry.register(second, world.provider)
+    earlier.unregister()
+    assert world.points("sendoff.event.pending") == {of(destination="freshpaint"): 0}
+
+
 def test_a_name_must_be_a_name() -> None:
     """As everywhere, at once."""
     with pytest.raises(OptionError, match="name"):

@@ -191,3 +191,59 @@ def test_what_the_last_flush_delivers_is_counted(tmp_path, sink) -> None:
     finally:
         sink.faults()
         server.stop()
+
+
+MENDED = """
+import asyncio
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.multiprocess import MultiProcessCollector
+
+from sendoff import Dispatcher, Freshpaint
+from sendoff.metrics import prometheus
+from sendoff.metrics.shared import shared
+from sendoff.testing import ScriptedVendors, run_virtual
+
+
+def faults():
+    shared.write()
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry)
+    (family,) = (one for one in registry.collect() if one.name == "sendoff_fault")
+    return {sample.labels["reason"]: sample.value for sample in family.samples}
+
+
+async def main():
+    vendors = ScriptedVendors("503 first 1")
+    async with Dispatcher(Freshpaint(token="t"), transport=vendors) as dispatcher:
+        prometheus.register(dispatcher)
+        dispatcher.track("x", user_id="u")
+        while not vendors.requests:
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.01)
+        print(faults())
+        await dispatcher.flush()
+        print(faults())
+
+run_virtual(main())
+"""
+
+
+def test_a_fault_that_is_over_is_shown_no_longer(tmp_path) -> None:
+    """The files keep a figure until it is overwritten, so one that is gone becomes 0."""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", MENDED],
+        env={
+            **os.environ,
+            "PYTHONPATH": str(Path(sendoff.__file__).parents[1]),
+            "PROMETHEUS_MULTIPROC_DIR": str(tmp_path),
+        },
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.stdout.splitlines() == [
+        "{'server_error': 1.0}",
+        "{'server_error': 0.0}",
+    ], done.stderr

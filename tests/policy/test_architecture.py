@@ -140,12 +140,10 @@ def test_what_is_plain_knows_no_clock_and_no_disk() -> None:
         (
             "sendoff.terminal",
             {
-                "demo.live",
-                "demo.screen",
-                "replay.live",
-                "replay.screen",
-                "send.live",
-                "send.screen",
+                *("cli.replay", "cli.send"),
+                *("demo.live", "demo.replay", "demo.screen"),
+                *("replay.feed", "replay.live", "replay.screen"),
+                *("send.feed", "send.live", "send.screen"),
             },
         ),
         ("sendoff._assembly", {"dispatcher", "diversion", "_diverted"}),

@@ -136,7 +136,7 @@ def test_that_means_it(sendoff_events):
 
 @pytest.mark.parametrize("time", [1, 2])
 def test_over_real_sockets(sendoff_sink, time):
-    assert sendoff_sink.stats().requests_total == 0
+    assert (sendoff_sink.stats().requests_total, sendoff_sink.stats().script) == (0, ())
     sendoff_sink.faults("503 first 1")
 
     async def main():

@@ -269,3 +269,24 @@ def test_loops_can_share_one_time() -> None:
     loop.catch_up(4.0)
     assert loop.time() == 4.0
     loop.close()
+
+
+def test_a_request_lets_the_loop_turn() -> None:
+    """As a real one does, so that what an app relies on here also holds there."""
+
+    async def main() -> list[str]:
+        vendors = ScriptedVendors()
+        await vendors.open()
+        met: list[str] = []
+        asyncio.get_running_loop().call_soon(met.append, "turn")
+        await vendors.send(Request("https://elsewhere.invalid/", {}, ONE), lambda: None)
+        return [*met]  # the end of the loop turns it once more
+
+    assert run_virtual(main()) == ["turn"]
+
+
+@pytest.mark.parametrize(("encoding", "body"), [("br", ONE), ("gzip", b"no gzip"), ("", b"{")])
+def test_a_body_that_cannot_be_read_has_no_events(encoding: str, body: bytes) -> None:
+    """A destination of one's own may compress as it likes; that breaks no sending."""
+    headers = {"Content-Encoding": encoding} if encoding else {}
+    assert events_of(Request("https://elsewhere.invalid/", headers, body)) == []

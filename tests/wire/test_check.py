@@ -31,13 +31,6 @@ def process():
         yield sink
 
 
-@pytest.fixture
-def sink(process):
-    process.faults()
-    process.reset()
-    return process
-
-
 def check(*options, keys=KEYS):
     out = io.StringIO()
     with (
@@ -93,13 +86,15 @@ def test_a_wrong_key_fails_at_once(sink):
     assert status == 1
     assert "fail  datadog     live         0 of 2 events taken (403)" in out
     assert "look at the key or token" in out
+    assert "0 of 2 events taken (403): 403" in out  # and the vendor's own words
     assert KEYS["DD_API_KEY"] not in out
 
 
 def test_without_credentials_the_way_is_gone_all_the_same(sink):
-    """What is missing fails, and the network is looked at."""
-    status, out = check(*endpoints(sink), keys={})
-    assert status == 1
+    """What is missing fails, and the network is looked at; nothing is sent, not even if asked."""
+    status, out = check(*endpoints(sink), "--live", "--timeout=2", keys={})
+    assert (status, "sendoff.check" in out) == (1, False)
+    assert sink.stats().requests_total == 2  # those without a key and an event
     assert "api_key is not given and DD_API_KEY is not set" in out
     assert "token is not given and FRESHPAINT_TOKEN is not set" in out
     assert out.count("answered 405") == 2
@@ -123,6 +118,16 @@ def test_a_proxy_of_the_environments_is_pointed_at(sink):
     keys = {**KEYS, "HTTPS_PROXY": "http://user:secret@proxy.invalid:1"}
     status, out = check(*endpoints(sink), keys=keys)
     assert (status, "HTTPS_PROXY is set, and sendoff does not read it" in out) == (0, True)
+    assert "secret" not in out
+    given = check(*endpoints(sink), f"--proxy={sink.url}", keys=keys)[1]
+    assert "HTTPS_PROXY" not in given  # whoever gives one has seen to it
+
+
+def test_the_query_of_an_endpoint_is_not_shown(sink):
+    """People put keys into URLs."""
+    endpoint = f"{sink.datadog_endpoint}?dd-api-key=secret"
+    status, out = check(f"--datadog-endpoint={endpoint}", "--to=datadog", "--json")
+    assert (status, f"requests go to {sink.datadog_endpoint}" in out) == (0, True), out
     assert "secret" not in out
 
 

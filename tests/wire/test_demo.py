@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import fcntl
 import io
 import os
-import pty
 import re
 import signal
-import struct
 import subprocess
 import sys
-import termios
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,6 +20,7 @@ from sendoff import demo
 from sendoff.cli import cli
 from sendoff.demo.live import LiveScreen, frame
 from sendoff.demo.progress import Reading
+from terminals import on_a_terminal
 
 pytestmark = pytest.mark.slow
 
@@ -200,26 +197,11 @@ def test_ctrl_c_ends_at_once_and_cleanly():
 @pytest.mark.parametrize("columns", [100, 70])
 def test_a_terminal_gets_a_live_display(columns):
     """It moves, it fits, and the cursor that it hides comes back."""
-    ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 30, columns, 0, 0))
-    more = environment(TERM="xterm-256color")
-    for name in ("COLUMNS", "LINES", "NO_COLOR"):
-        more.pop(name, None)
-    process = subprocess.Popen([*COMMAND, "--events=100"], env=more, stdout=theirs, stdin=theirs)
-    os.close(theirs)
-    seen = b""
-    try:
-        while True:
-            seen += os.read(ours, 65_536)
-    except OSError:  # how Linux says that the other end is closed
-        pass
-    finally:
-        os.close(ours)
-        status = process.wait(PATIENCE)
-    text = seen.decode()
-    assert (status, text.count("\x1b[?25l"), text.count("\x1b[?25h")) == (0, 1, 1)
-    assert "enqueued" in text
-    lines = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text).replace("\r", "\n").splitlines()
+    clean = {name: value for name, value in environment().items() if name != "NO_COLOR"}
+    drawn = on_a_terminal([*COMMAND, "--events=100"], clean, columns)
+    assert (drawn.status, drawn.cursor) == (0, (1, 1)), drawn.text
+    assert "enqueued" in drawn.text
+    lines = drawn.plain.splitlines()
     assert max(map(len, lines)) <= columns
     assert "Both ends agree: every event arrived and is accounted for." in lines
 

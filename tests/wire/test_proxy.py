@@ -150,11 +150,11 @@ def test_a_proxy_that_hangs(caplog: pytest.LogCaptureFixture) -> None:
         hung = asyncio.Event()
 
         class Hanging(Proxy):
-            async def _serve(self, reader: Any, writer: Any) -> None:
+            async def serve(self, reader: Any, writer: Any) -> None:
                 if not hung.is_set():
                     hung.set()
                     await asyncio.Event().wait()
-                await super()._serve(reader, writer)
+                await super().serve(reader, writer)
 
         async with Neighbour(server_context()) as there, Hanging() as proxy:
             destination = freshpaint(

@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import json
 import os
-import pty
-import re
 import signal
-import struct
 import subprocess
 import sys
-import termios
 import time
 from collections import Counter
 from pathlib import Path
@@ -22,6 +17,7 @@ import pytest
 import sendoff
 from sendoff import Datadog, Dispatcher, Freshpaint, Retry, read_letters
 from sendoff.sink import Settings, SinkProcess
+from terminals import on_a_terminal
 
 pytestmark = pytest.mark.slow
 
@@ -35,13 +31,6 @@ IN_FLIGHT = {"datadog": 2_000, "freshpaint": 128}
 def process():
     with SinkProcess(Settings(api_key="right", token="right")) as sink:
         yield sink
-
-
-@pytest.fixture
-def sink(process):
-    process.faults()
-    process.reset()
-    return process
 
 
 def command(sink, path, to, *options):
@@ -408,28 +397,10 @@ def test_on_a_terminal_there_is_a_bar(sink, tmp_path, columns):
     path = tmp_path / "letters"
     letters_for(path, 300)
     sink.faults("latency 50ms", "400 first 2 on freshpaint")
-    ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 30, columns, 0, 0))
-    more = environment(**KEYS, TERM="xterm-256color")
-    for name in ("COLUMNS", "LINES", "NO_COLOR"):
-        more.pop(name, None)
-    process = subprocess.Popen(
-        command(sink, path, "freshpaint"), env=more, stdout=theirs, stdin=theirs, stderr=theirs
-    )
-    os.close(theirs)
-    seen = b""
-    try:
-        while True:
-            seen += os.read(ours, 65_536)
-    except OSError:  # how Linux says that the other end is closed
-        pass
-    finally:
-        os.close(ours)
-        status = process.wait(PATIENCE)
-    text = seen.decode()
-    assert (status, text.count("\x1b[?25l"), text.count("\x1b[?25h")) == (1, 1, 1), text
-    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text).replace("\r", "\n")
-    assert "298/300" in plain
-    assert "2 refused" in plain
-    bars = [line for line in plain.splitlines() if "/300" in line]
+    clean = {name: value for name, value in environment(**KEYS).items() if name != "NO_COLOR"}
+    drawn = on_a_terminal(command(sink, path, "freshpaint"), clean, columns)
+    assert (drawn.status, drawn.cursor) == (1, (1, 1)), drawn.text
+    assert "298/300" in drawn.plain
+    assert "2 refused" in drawn.plain
+    bars = [line for line in drawn.plain.splitlines() if "/300" in line]
     assert max(map(len, bars)) <= columns

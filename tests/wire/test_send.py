@@ -6,18 +6,14 @@ In this process where nothing kills it and nothing comes from a pipe: a start ta
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import gzip
 import io
 import json
 import os
-import pty
 import re
 import signal
-import struct
 import subprocess
 import sys
-import termios
 import time
 from collections import Counter
 from importlib.resources import files
@@ -30,6 +26,7 @@ import sendoff
 from sendoff import read_letters
 from sendoff.cli import cli
 from sendoff.sink import Settings, SinkProcess
+from terminals import on_a_terminal
 
 PATIENCE = 60.0
 SOURCE = str(Path(sendoff.__file__).parents[1])
@@ -48,13 +45,6 @@ CDNOW = (
 def process():
     with SinkProcess(Settings(api_key="right", token="right", keep_events=20)) as sink:
         yield sink
-
-
-@pytest.fixture
-def sink(process):
-    process.faults()
-    process.reset()
-    return process
 
 
 def purchases(path, count):
@@ -227,22 +217,30 @@ def test_lines_of_all_kinds_go_where_they_belong(sink, tmp_path):
             "usr": {"id": "u"},
         },
         {"event": "z", "properties": {"distinct_id": "u"}},
+        {"event": "z", "properties": {"distinct_id": "u", "$insert_id": "own"}},
+        {
+            "application": {"id": "other"},
+            "event": {"name": "y"},
+            "type": "server",
+            "usr": {"id": "u"},
+            "insert_id": "own",
+        },
     ]
     data = "".join(json.dumps(line) + "\n" for line in lines)
     answer = send_stream(sink, data, "--identity=a", f"--journal={tmp_path / 'j'}", "--json")
     assert answer.returncode == 0, answer
     outcome = json.loads(answer.stdout)
     passed = {vendor: outcome["vendors"][vendor]["passed"] for vendor in VENDORS}
-    assert (passed, outcome["complete"]) == ({"datadog": 2, "freshpaint": 1}, True)
+    assert (passed, outcome["complete"]) == ({"datadog": 3, "freshpaint": 2}, True)
     prefix = outcome["identity"]
-    assert sorted(sink.ids("datadog")) == sorted([f"{prefix}-3", "mine"])
-    assert sorted(sink.ids("freshpaint")) == sorted([f"{prefix}-2", f"{prefix}-4", "mine"])
+    assert sorted(sink.ids("datadog")) == sorted([f"{prefix}-3", "mine", "own"])
+    assert sorted(sink.ids("freshpaint")) == sorted([f"{prefix}-2", f"{prefix}-4", "mine", "own"])
     found = {one["event"]: one["properties"] for one in sink.events("freshpaint")}
     assert found["x"]["time"] == 1704067200.0
     assert found["$identify"]["$user_props"] == {"plan": "pro"}
     again = send_stream(sink, data, "--identity=a", f"--journal={tmp_path / 'j'}", "--json")
-    assert json.loads(again.stdout)["vendors"]["datadog"]["before"] == 2
-    assert len(sink.ids("datadog")) == 2
+    assert json.loads(again.stdout)["vendors"]["datadog"]["before"] == 3
+    assert len(sink.ids("datadog")) == 3
 
 
 def test_bad_rows_are_written_down_once_and_stop_nothing(sink, tmp_path):
@@ -307,7 +305,7 @@ def test_what_a_vendor_refuses_is_in_the_dead_letters(sink, tmp_path):
 
 
 def test_a_wrong_key_ends_it_in_bounded_time(sink, tmp_path):
-    """It says what was answered last and which vendor; nothing is noted."""
+    """It says what was answered last and by which vendor; nothing is noted or called lost."""
     path = tmp_path / "p.csv.gz"
     purchases(path, 5)
     wrong = {**KEYS, "DD_API_KEY": "wrong"}
@@ -321,6 +319,7 @@ def test_a_wrong_key_ends_it_in_bounded_time(sink, tmp_path):
     assert "lost" not in answer.stderr  # they are in the file
     assert ";" not in (tmp_path / "p.csv.gz.datadog.sent").read_text()
     assert "wrong" not in answer.stdout + answer.stderr
+    assert "left at the end" not in answer.stderr  # they are in the file, and go with the next run
 
 
 @pytest.mark.slow
@@ -456,33 +455,41 @@ def test_the_reader_waits_for_the_slowest_vendor(sink, tmp_path, monkeypatch):
     assert len(set(sink.ids("freshpaint"))) == 300
 
 
+def test_large_rows_wait_by_their_bytes(sink, tmp_path, monkeypatch):
+    """What was given and not answered is bounded in bytes as well: by the window, and one row."""
+    from sendoff.send import lane
+
+    path = tmp_path / "large.ndjson"
+    row = {"event": "x", "user_id": "u", "properties": {"pad": "x" * 10_000}}
+    path.write_text(f"{json.dumps(row)}\n" * 40)
+    given = []
+    give = lane.Lane.give
+
+    def watched(self, row):
+        error = give(self, row)
+        given.append(self.ledger().pending_bytes)
+        return error
+
+    monkeypatch.setattr(lane, "WINDOW_BYTES", 50_000)
+    monkeypatch.setattr(lane.Lane, "give", watched)
+    sink.faults("latency 20ms")
+    assert send(sink, path, "--to=freshpaint").returncode == 0
+    assert 50_000 < max(given) < 50_000 + 2 * 10_000
+    assert len(set(sink.ids("freshpaint"))) == 40
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("colour", [True, False])
 def test_on_a_terminal_there_are_bars(sink, tmp_path, colour):
     """On stderr, one for each vendor; stdout has the counts alone, and NO_COLOR no colours."""
     path = tmp_path / "p.csv.gz"
     purchases(path, 50)
-    ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 110, 0, 0))
-    more = {**environment(), "TERM": "xterm-256color"}
-    for name in ("COLUMNS", "LINES", "NO_COLOR"):
-        more.pop(name, None)
+    clean = {name: value for name, value in environment().items() if name != "NO_COLOR"}
     if not colour:
-        more["NO_COLOR"] = "1"
-    with subprocess.Popen(
-        command(sink, path, *CDNOW), env=more, stdout=subprocess.PIPE, stdin=theirs, stderr=theirs
-    ) as process:
-        os.close(theirs)
-        seen = b""
-        with contextlib.suppress(OSError):  # how Linux says that the other end is closed
-            while True:
-                seen += os.read(ours, 65_536)
-        os.close(ours)
-        out = process.stdout.read().decode()
-    text = seen.decode()
-    assert (process.returncode, text.count("\x1b[?25l"), text.count("\x1b[?25h")) == (0, 1, 1), text
-    assert "\x1b" not in out
-    assert "datadog: 50 sent" in out
-    assert bool(re.search(r"\x1b\[[0-9;]*3[0-9]", text)) is colour
-    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text)
-    assert len(re.findall(r"(?:datadog|freshpaint) +\S* +50/50", plain)) >= 2
+        clean["NO_COLOR"] = "1"
+    drawn = on_a_terminal(command(sink, path, *CDNOW), clean, 110, piped=True)
+    assert (drawn.status, drawn.cursor) == (0, (1, 1)), drawn.text
+    assert "\x1b" not in drawn.out
+    assert "datadog: 50 sent" in drawn.out
+    assert bool(re.search(r"\x1b\[[0-9;]*3[0-9]", drawn.text)) is colour
+    assert len(re.findall(r"(?:datadog|freshpaint) +\S* +50/50", drawn.plain)) >= 2

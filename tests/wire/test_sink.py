@@ -7,6 +7,8 @@ import errno
 import gc
 import gzip
 import json
+import os
+import signal
 import socket
 import subprocess
 import sys
@@ -15,7 +17,7 @@ from http.client import HTTPConnection, IncompleteRead
 
 import pytest
 
-from sendoff.sink import Settings, SinkProcess
+from sendoff.sink import Settings, SinkProcess, client
 from sendoff.sink.server import serve
 from sendoff.sink.wire import read_body
 
@@ -23,35 +25,6 @@ pytestmark = pytest.mark.slow
 
 APPLICATION = {"application": {"id": "app"}, "type": "server"}
 PATIENCE = 5.0
-
-
-@pytest.fixture(scope="module")
-def process():
-    with SinkProcess() as sink:
-        yield sink
-
-
-@pytest.fixture
-def sink(process):
-    """A sink without counts and faults."""
-    process.faults()
-    process.reset()
-    return process
-
-
-@pytest.fixture
-def connect(sink):
-    """Opens connections to the sink that are closed when the test is over."""
-    opened = []
-
-    def connect():
-        connection = HTTPConnection("127.0.0.1", port_of(sink), timeout=PATIENCE)
-        opened.append(connection)
-        return connection
-
-    yield connect
-    for connection in opened:
-        connection.close()
 
 
 def port_of(sink):
@@ -329,6 +302,29 @@ def test_a_sink_ends_with_the_process_that_opened_it():
     run = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, check=False)
     port = int(run.stdout.strip().rpartition(b":")[2])
     wait_for(lambda: refuses(port))
+
+
+def test_a_sink_that_does_not_end_is_killed(monkeypatch):
+    """`stop` has a bound: here the process is stopped and hears no signal."""
+    monkeypatch.setattr(client, "_TIMEOUT", 0.1)
+    sink = SinkProcess()
+    sink.start()
+    os.kill(sink._process.pid, signal.SIGSTOP)
+    assert sink.stop() == -signal.SIGKILL
+
+
+def test_a_ctrl_c_is_not_for_the_sink(process):
+    """A terminal sends it to a whole group; who opened the sink still wants its counts."""
+    assert os.getpgid(process._process.pid) != os.getpgid(0)
+
+
+@pytest.mark.parametrize("body", [b"[" * 100_000, b'{"script": ["503"], "script": []}', b"\xff"])
+def test_a_script_that_is_no_json_is_a_bad_request(sink, connect, body):
+    """Nested beyond all depth, ambiguous, no text: the faults stay as they were."""
+    connection = connect()
+    connection.request("POST", "/_sink/faults", body)
+    assert connection.getresponse().status == 400
+    assert sink.stats().script == ()
 
 
 def test_a_port_that_is_taken_is_told(sink, capfd):

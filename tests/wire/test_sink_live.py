@@ -10,11 +10,12 @@ import time
 from contextlib import ExitStack, closing
 from http.client import HTTPConnection
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 import sendoff.sink
-from sendoff.sink import Settings, SinkProcess, live, tape
+from sendoff.sink import Settings, SinkProcess, live, server, tape
 from sendoff.sink import rows as rows_module
 from sendoff.sink.live import MAX_PAGES
 from sendoff.sink.server import serve
@@ -22,35 +23,6 @@ from sendoff.sink.wire import Connection
 
 PATIENCE = 5.0
 PAGE = Path(sendoff.sink.__file__).parent / "page"
-
-
-@pytest.fixture(scope="module")
-def process():
-    with SinkProcess() as sink:
-        yield sink
-
-
-@pytest.fixture
-def sink(process):
-    """A sink without counts and faults."""
-    process.faults()
-    process.reset()
-    return process
-
-
-@pytest.fixture
-def connect(sink):
-    """Opens connections to the sink that are closed when the test is over."""
-    opened = []
-
-    def connect():
-        connection = HTTPConnection("127.0.0.1", port_of(sink), timeout=PATIENCE)
-        opened.append(connection)
-        return connection
-
-    yield connect
-    for connection in opened:
-        connection.close()
 
 
 @pytest.fixture
@@ -316,12 +288,12 @@ async def opened(port, limit):
     return reader, writer
 
 
-def with_server(scenario):
+def with_server(scenario, settings=None):
     """Runs a scenario beside a sink in this very process."""
 
     async def main():
         stop, port = asyncio.Event(), asyncio.get_running_loop().create_future()
-        serving = asyncio.create_task(serve(Settings(), stop, on_ready=port.set_result))
+        serving = asyncio.create_task(serve(settings or Settings(), stop, on_ready=port.set_result))
         async with asyncio.timeout(4 * PATIENCE):
             await scenario(await port)
         stop.set()
@@ -350,6 +322,88 @@ def test_nobody_watching_leaves_no_timer(monkeypatch):
             await asyncio.sleep(live.TURN_SECONDS)
 
     with_server(scenario)
+
+
+def test_a_page_that_is_loaded_again_finds_its_rows(monkeypatch):
+    """For a while after the last page has gone, what it saw is kept with the moment it came."""
+    monkeypatch.setattr(live, "TURN_SECONDS", 0.02)
+    gone = asyncio.Event()
+    lost = Connection.connection_lost
+
+    def connection_lost(self, exc):
+        lost(self, exc)
+        gone.set()
+
+    monkeypatch.setattr(Connection, "connection_lost", connection_lost)
+
+    async def scenario(port):
+        reader, writer = await opened(port, limit=2**20)
+        while b"event: turn" not in await reader.readline():
+            pass
+        sender = await posted(port, server_event("seen"))
+        while b'"name": "seen"' not in await reader.readline():
+            pass
+        writer.close()
+        await gone.wait()
+        await asyncio.sleep(5 * live.TURN_SECONDS)
+        reader, writer = await opened(port, limit=2**20)
+        (row,) = (await message_of(reader, b"hello"))["rows"]
+        assert row["at"] == pytest.approx(time.time(), abs=PATIENCE)
+        writer.close()
+        sender.close()
+
+    with_server(scenario)
+
+
+def test_what_was_processed_before_anybody_watched_is_shown_once(monkeypatch):
+    """An answer may come late, with latency; its events are among the earlier ones by then."""
+    monkeypatch.setattr(live, "TURN_SECONDS", 0.02)
+    delayed, answer = asyncio.Event(), asyncio.Event()
+
+    async def sleep(_):
+        delayed.set()
+        await answer.wait()
+
+    held = SimpleNamespace(**{**vars(asyncio), "sleep": sleep})
+    monkeypatch.setattr(server, "asyncio", held)
+
+    async def scenario(port):
+        sender = await posted(port, server_event("early"), answered=False)
+        await delayed.wait()
+        reader, writer = await opened(port, limit=2**20)
+        (row,) = (await message_of(reader, b"hello"))["rows"]
+        answer.set()
+        rows, statuses = [], {}
+        while not statuses:
+            turn = await message_of(reader, b"turn")
+            statuses = turn["counts"]["vendors"]["datadog"]["statuses"]
+            rows += turn["rows"]
+        assert (row["name"], statuses, rows) == ("early", {"202": 1}, [])
+        writer.close()
+        sender.close()
+
+    with_server(scenario, Settings(faults=("latency 1ms",)))
+
+
+async def message_of(reader, name):
+    """The next message of a name, from a page's stream."""
+    while await reader.readline() != b"event: " + name + b"\n":
+        pass
+    return json.loads((await reader.readline()).removeprefix(b"data: "))
+
+
+async def posted(port, event, *, answered=True):
+    """Sends an event over a connection of its own, which is left open."""
+    body = json.dumps(event).encode()
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    head = (
+        "POST /api/v2/prodlytics HTTP/1.1\r\nHost: a\r\nDD-API-KEY: k\r\n"
+        f"Content-Length: {len(body)}\r\nContent-Type: application/json\r\n\r\n"
+    )
+    writer.write(head.encode() + body)
+    if answered:
+        assert await reader.readline() == b"HTTP/1.1 202 Accepted\r\n"
+    return writer
 
 
 def test_browsers_get_the_page_and_others_the_summary(sink, connect):

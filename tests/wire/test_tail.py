@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -14,9 +15,11 @@ from pathlib import Path
 from urllib.request import Request, urlopen
 
 import pytest
+from rich.console import Console
 
 import sendoff
 from sendoff.cli import cli
+from sendoff.cli.tail import _show
 from sendoff.sink import Settings, SinkProcess
 from sendoff.sink.follow import Follower, Seen, SinkGoneError
 
@@ -28,12 +31,6 @@ SOURCE = str(Path(sendoff.__file__).parents[1])
 def process():
     with SinkProcess(Settings(keep_events=5)) as sink:
         yield sink
-
-
-@pytest.fixture
-def sink(process):
-    process.reset()
-    return process
 
 
 def accept(sink, vendor, name, user="u"):
@@ -89,6 +86,19 @@ def test_what_a_terminal_would_obey_is_not_printed(sink):
     out = tail(sink)[1]
     assert "\x1b" not in out
     assert "\x07" not in out
+
+
+@pytest.mark.parametrize("console", [None, True])
+def test_a_body_is_shown_without_control_characters_and_means_the_same(console, capsys):
+    """JSON leaves those of the second set as they are, and a terminal obeys them."""
+    shown = io.StringIO()
+    body = {"event": "x", "properties": {"distinct_id": "u", "note": "\x9b2J a\u200db \x7f ü"}}
+    made = console and Console(file=shown, force_terminal=True, width=60)
+    _show([Seen("freshpaint", body)], as_json=False, console=made)
+    out = shown.getvalue() if console else capsys.readouterr().out
+    assert not {"\x9b", "\x7f", "\u200d"} & set(out)
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", out)
+    assert json.loads(plain[plain.index("{") :]) == body
 
 
 def test_a_follower_gives_each_event_once(sink):

@@ -179,7 +179,7 @@ def test_each_destination_has_its_own_trust() -> None:
 
 
 class Plain(Neighbour):
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(1 << 16)
         writer.write(answer(400))
         await writer.drain()

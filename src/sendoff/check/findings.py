@@ -88,7 +88,7 @@ def configuration_findings(
         vendor: Whose.
         error: Why they are none; None if they are.
         values: Of the variables that are set, by name.
-        endpoint: Where requests go.
+        endpoint: Where requests go, without a query.
     """
     if error is not None:
         missing = error.endswith("is not set")

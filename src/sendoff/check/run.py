@@ -83,7 +83,9 @@ async def _run(plan: Plan, tell: Callable[[Finding], None]) -> None:
         names = plan.variables[vendor]
         values = {name: os.environ[name] for name in names if os.environ.get(name)}
         endpoint = "" if destination is None else destination.endpoint
-        for finding in configuration_findings(vendor, error, values, endpoint):
+        # A query is left out of what is shown: people put keys into URLs.
+        shown = endpoint.partition("?")[0]
+        for finding in configuration_findings(vendor, error, values, shown):
             tell(finding)
         if destination is None:
             continue

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import click
@@ -15,8 +16,12 @@ from rich.console import Console
 
 __all__ = ["give_up_stdout", "json_line", "json_option", "quiet_option", "terminal"]
 
-json_option = click.option("--json", "as_json", is_flag=True, help="Write JSON to stdout.")
-quiet_option = click.option(
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+json_option: Decorator = click.option(
+    "--json", "as_json", is_flag=True, help="Write JSON to stdout."
+)
+quiet_option: Decorator = click.option(
     "-q", "--quiet", is_flag=True, help="Show no progress; only what goes wrong."
 )
 

@@ -113,7 +113,8 @@ def replay(
 
 
 def _screen(quiet: bool) -> Screen:
-    from sendoff.replay.screen import PlainScreen, QuietScreen
+    from sendoff.replay.screen import PlainScreen
+    from sendoff.terminal import QuietScreen
 
     if quiet:
         return QuietScreen()

@@ -222,7 +222,8 @@ def _show_events(path: Path | None, form: Form) -> None:
 
 
 def _screen(quiet: bool) -> Screen:
-    from sendoff.send.screen import PlainScreen, QuietScreen
+    from sendoff.send.screen import PlainScreen
+    from sendoff.terminal import QuietScreen
 
     if quiet:
         return QuietScreen()

@@ -103,7 +103,7 @@ def _show(events: list[Seen], *, as_json: bool, console: Console | None) -> None
                 {"vendor": seen.vendor, "name": seen.name, "user": seen.user, "event": seen.body}
             )
             continue
-        body = json.dumps(seen.body, ensure_ascii=False)
+        body = _escaped(json.dumps(seen.body, ensure_ascii=False))
         if console is None:
             click.echo(f"{seen.vendor:<10}  {_plain(seen.name)}  {_plain(seen.user)}  {body}")
             continue
@@ -113,7 +113,7 @@ def _show(events: list[Seen], *, as_json: bool, console: Console | None) -> None
         line = Text("  ").join(
             Text(*part) if isinstance(part, tuple) else Text(part) for part in parts
         )
-        console.print(line, Text(_plain(body), style="dim"), soft_wrap=True)
+        console.print(line, Text(body, style="dim"), soft_wrap=True)
     sys.stdout.flush()
 
 
@@ -122,3 +122,10 @@ def _plain(text: str) -> str:
     A name from anywhere, without what a terminal would obey.
     """
     return "".join(char if char.isprintable() else "?" for char in text)
+
+
+def _escaped(text: str) -> str:
+    """
+    JSON from anywhere in a form that a terminal only shows, and that means the same.
+    """
+    return "".join(char if char.isprintable() else json.dumps(char)[1:-1] for char in text)

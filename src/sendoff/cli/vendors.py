@@ -17,7 +17,7 @@ __all__ = ["VARIABLES", "VENDORS", "options_of", "vendor_options", "vendors_of"]
 
 VENDORS = ("datadog", "freshpaint")
 
-VARIABLES = {
+VARIABLES: dict[str, tuple[str, ...]] = {
     "datadog": ("DD_API_KEY", "DD_APPLICATION_ID", "DD_SITE"),
     "freshpaint": ("FRESHPAINT_TOKEN",),
 }

@@ -9,7 +9,6 @@ from sendoff.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -21,6 +20,7 @@ from sendoff.demo.progress import Meter
 from sendoff.demo.purchases import Purchase
 from sendoff.demo.screen import Screen
 from sendoff.sink import Settings, SinkProcess, VendorStats
+from sendoff.terminal import log_notes
 
 __all__ = ["Outcome", "Plan", "run"]
 
@@ -177,10 +177,7 @@ class _Replay:
         Gives all purchases away, and waits for their fates. Cancelling it loses what has none yet.
         """
         loop = asyncio.get_running_loop()
-        notes = _Notes(self._screen)
-        logger = logging.getLogger("sendoff")
-        logger.addHandler(notes)
-        try:
+        with log_notes(self._screen):
             async with self.dispatcher, anyio.create_task_group() as tasks:
                 began = loop.time()
                 tasks.start_soon(self._watch, began)
@@ -188,8 +185,6 @@ class _Replay:
                 await self.dispatcher.flush(PATIENCE + self.given / SLOWEST)
                 self.elapsed = loop.time() - began
                 tasks.cancel_scope.cancel()
-        finally:
-            logger.removeHandler(notes)
 
     async def _feed(self, began: float) -> None:
         loop = asyncio.get_running_loop()
@@ -224,19 +219,3 @@ class _Replay:
     def _show(self, meters: dict[str, Meter], elapsed: float, now: float) -> None:
         ledgers = self.dispatcher.stats().destinations
         self._screen.update([meters[name].read(ledgers[name], now) for name in meters], elapsed)
-
-
-class _Notes(logging.Handler):
-    """
-    Shows the library's own log lines on the screen, where they disturb no display.
-    """
-
-    def __init__(self, screen: Screen) -> None:
-        super().__init__(logging.WARNING)
-        self._screen = screen
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """
-        Shows one line.
-        """
-        self._screen.note(record.getMessage())

@@ -8,7 +8,6 @@ its queue can hold, so none is lost to an overflow.
 from __future__ import annotations
 
 import asyncio
-import logging
 import signal
 from collections import Counter
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ from sendoff.replay.courier import Courier, Payload
 from sendoff.replay.journal import Journal
 from sendoff.replay.plan import Mail, NoLettersError, Outcome, Plan, mail_of
 from sendoff.replay.screen import Screen
+from sendoff.terminal import log_notes
 
 __all__ = ["run"]
 
@@ -132,26 +132,23 @@ class _Replay:
         Sends them all, or gives up. Cancelling it loses nothing: what was answered is noted.
         """
         loop = asyncio.get_running_loop()
-        notes = _Notes(self._screen)
-        logger = logging.getLogger("sendoff")
-        logger.addHandler(notes)
         loop.add_signal_handler(signal.SIGTERM, self._told)
         began = self._moved = loop.time()
-        try:
-            async with self._dispatcher:
-                try:
-                    await self._feed(letters, began)
-                    while self.ledger().pending:
-                        await self._watch()
-                except _Stop as stop:
-                    self.gave_up = str(stop)
-                finally:
-                    notes.quiet = True  # what the dispatcher now calls lost is in the file
-        finally:
-            self.elapsed = loop.time() - began
-            self._show()
-            loop.remove_signal_handler(signal.SIGTERM)
-            logger.removeHandler(notes)
+        with log_notes(self._screen) as notes:
+            try:
+                async with self._dispatcher:
+                    try:
+                        await self._feed(letters, began)
+                        while self.ledger().pending:
+                            await self._watch()
+                    except _Stop as stop:
+                        self.gave_up = str(stop)
+                    finally:
+                        notes.quiet = True  # what the dispatcher now calls lost is in the file
+            finally:
+                self.elapsed = loop.time() - began
+                self._show()
+                loop.remove_signal_handler(signal.SIGTERM)
 
     def _told(self) -> None:
         self.terminated = True
@@ -201,22 +198,3 @@ class _Replay:
             n for reason, n in ledger.dropped.items() if reason not in NOT_REFUSED
         )
         self._screen.update(ledger.delivered, refused, self._total)
-
-
-class _Notes(logging.Handler):
-    """
-    Shows the library's own log lines on the screen, where they disturb no display.
-    """
-
-    def __init__(self, screen: Screen) -> None:
-        super().__init__(logging.WARNING)
-        self._screen = screen
-        # All mutable state.
-        self.quiet = False
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """
-        Shows one line.
-        """
-        if not self.quiet:
-            self._screen.note(record.getMessage())

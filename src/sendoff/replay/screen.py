@@ -9,7 +9,7 @@ from typing import Protocol
 
 from sendoff import terminal
 
-__all__ = ["PlainScreen", "QuietScreen", "Screen"]
+__all__ = ["PlainScreen", "Screen"]
 
 
 class Screen(terminal.Screen, Protocol):
@@ -41,14 +41,3 @@ class PlainScreen(terminal.PlainScreen):
             return
         self._last = (sent, refused, total)
         self.note(f"{sent:,} of {total:,} sent, {refused:,} refused")
-
-
-class QuietScreen(PlainScreen):
-    """
-    Notes alone: what went wrong.
-    """
-
-    def update(self, sent: int, refused: int, total: int) -> None:
-        """
-        Nothing.
-        """

@@ -9,7 +9,6 @@ noted.
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import secrets
 import signal
@@ -28,6 +27,7 @@ from sendoff.send.reading import Reading
 from sendoff.send.rows import Rows
 from sendoff.send.screen import Progress, Screen
 from sendoff.send.source import Content, Lines, content_of, open_source
+from sendoff.terminal import LogNotes, log_notes
 
 __all__ = ["run"]
 
@@ -149,36 +149,36 @@ class _Run:
         """
         loop = asyncio.get_running_loop()
         self._came = asyncio.Event()
-        notes = _Notes(self._screen)
-        logger = logging.getLogger("sendoff")
-        logger.addHandler(notes)
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self._told, number)
         self._began = loop.time()
         for lane in self._lanes:
             lane.moved = self._began
-        try:
-            async with AsyncExitStack() as stack:
-                for lane in self._lanes:
-                    await stack.enter_async_context(_Open(lane))
+        with log_notes(self._screen) as notes:
+            try:
+                await self._send(notes)
+            finally:
+                for number in (signal.SIGINT, signal.SIGTERM):
+                    loop.remove_signal_handler(number)
+                self._elapsed = loop.time() - self._began
+                self._show()
+
+    async def _send(self, notes: LogNotes) -> None:
+        async with AsyncExitStack() as stack:
+            for lane in self._lanes:
+                await stack.enter_async_context(_Open(lane))
+            try:
                 try:
                     await self._feed()
                     while any(lane.ledger().pending for lane in self._lanes):
                         await self._watch()
-                except _Stop as stop:
-                    self._gave_up = str(stop)
-                    self._screen.note("stopping: what is under way may still arrive")
-                    notes.quiet = True  # what a dispatcher now calls lost is in the file
-                    # All at once, and not one behind the other.
-                    await asyncio.gather(*(lane.dispatcher.aclose() for lane in self._lanes))
                 finally:
-                    notes.quiet = True
-        finally:
-            for number in (signal.SIGINT, signal.SIGTERM):
-                loop.remove_signal_handler(number)
-            self._elapsed = loop.time() - self._began
-            self._show()
-            logger.removeHandler(notes)
+                    notes.quiet = True  # what a dispatcher now calls lost is in the file
+            except _Stop as stop:
+                self._gave_up = str(stop)
+                self._screen.note("stopping: what is under way may still arrive")
+                # All at once, and not one behind the other.
+                await asyncio.gather(*(lane.dispatcher.aclose() for lane in self._lanes))
 
     def _told(self, number: int) -> None:
         self.signal = number
@@ -321,22 +321,3 @@ class _Open:
 
     async def __aexit__(self, *_: object) -> None:
         await self._dispatcher.aclose()
-
-
-class _Notes(logging.Handler):
-    """
-    Shows the library's own log lines on the screen, where they disturb no display.
-    """
-
-    def __init__(self, screen: Screen) -> None:
-        super().__init__(logging.WARNING)
-        self._screen = screen
-        # All mutable state.
-        self.quiet = False
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """
-        Shows one line.
-        """
-        if not self.quiet:
-            self._screen.note(record.getMessage())

@@ -92,8 +92,8 @@ class RowJournal(HeldFile):
         self._identity = identity
         # All mutable state: what was noted before it was opened. Without an answer of the vendor's,
         # rows are given up that the vendor would not take, or that are in the dead letters.
-        self.sent = RowSet()
-        self.given_up = RowSet()
+        self.sent: RowSet = RowSet()
+        self.given_up: RowSet = RowSet()
 
     def _load(self, file: BinaryIO) -> None:
         head = file.readline()

@@ -173,14 +173,14 @@ class Lane:
         close: float,
         transport: Transport | None = None,
     ) -> None:
-        self.name = destination.name
+        self.name: str = destination.name
         self.journal = journal
-        self.courier = _RowCourier(destination, _Noted(self), transport)
+        self.courier: _RowCourier = _RowCourier(destination, _Noted(self), transport)
         self._destination = destination
         self._identity = identity
         self._id_attribute = id_attribute
         self._letters = dead_letters
-        self.dispatcher = Dispatcher(
+        self.dispatcher: Dispatcher = Dispatcher(
             destination,
             transport=self.courier,
             shutdown_timeout=close,
@@ -192,8 +192,8 @@ class Lane:
         self._rejections: Counter[str] = Counter()
         self.letter_fault: OSError | None = None
         self._dead_lettered = 0
-        self.moved = 0.0  # when a row last had its fate, for whoever watches
-        self.fates = 0
+        self.moved: float = 0.0  # when a row last had its fate, for whoever watches
+        self.fates: int = 0
 
     def ledger(self) -> DestinationStats:
         """

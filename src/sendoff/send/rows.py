@@ -127,9 +127,9 @@ class Rows:
         self._number = 0
         self._first_record: list[Sequence[str]] = []
         first = self._first_line()
-        self.is_empty = first == b""
+        self.is_empty: bool = first == b""
         begins = b"" if first is None else first.lstrip()
-        self.is_ndjson = form.kind == "ndjson" or (
+        self.is_ndjson: bool = form.kind == "ndjson" or (
             form.kind == "auto" and (begins.startswith(b"{") or first is None)
         )
         if self.is_ndjson and form.columns is not None:

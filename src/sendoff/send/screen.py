@@ -11,7 +11,7 @@ from typing import Protocol
 
 from sendoff import terminal
 
-__all__ = ["PlainScreen", "Progress", "QuietScreen", "Screen"]
+__all__ = ["PlainScreen", "Progress", "Screen"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,14 +70,3 @@ class PlainScreen(terminal.PlainScreen):
             for name, lane in lanes.items()
         ]
         self.note(f"{elapsed:6.1f} s  {'; '.join(parts)}")
-
-
-class QuietScreen(PlainScreen):
-    """
-    Notes alone: what went wrong.
-    """
-
-    def update(self, lanes: Mapping[str, Progress], total: int | None, elapsed: float) -> None:
-        """
-        Nothing.
-        """

@@ -41,9 +41,9 @@ class ContractError(Exception):
 
     def __init__(self, reason: str, detail: str = "", *, status: int = 400) -> None:
         super().__init__(reason)
-        self.reason = reason
+        self.reason: str = reason
         self.detail: str = f"{reason}: {detail}" if detail else reason
-        self.status = status
+        self.status: int = status
 
 
 class Opened(NamedTuple):

@@ -78,7 +78,7 @@ class Follower:
         self._address = (parts.hostname, parts.port or 80)
         # All mutable state: a cursor for each vendor; events that the sink had forgotten.
         self._cursors: dict[str, int] = dict.fromkeys(vendors, 0)
-        self.missed = 0
+        self.missed: int = 0
 
     def read(self) -> Iterator[Seen]:
         """

@@ -48,7 +48,8 @@ class Ledger:
         self._statuses: Counter[int] = Counter()
         self._faults: Counter[str] = Counter()
         self._refused: Counter[str] = Counter()
-        self._malformed = self._events = self.accepted = self._without_id = 0
+        self.accepted: int = 0
+        self._malformed = self._events = self._without_id = 0
         self._batches = self._largest_batch = self._arrays_of_one = 0
         self._largest_body = self._fullest_second = 0
         self._first_at: float | None = None

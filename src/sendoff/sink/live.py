@@ -94,7 +94,7 @@ class Live:
         self._begun: dict[Vendor, int] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._until = 0.0
-        self.epoch = ""
+        self.epoch: str = ""
         self.reset()
 
     @property

@@ -27,6 +27,7 @@ from sendoff.sink.manners import objection
 from sendoff.sink.pages import page_file
 from sendoff.sink.rows import TEXT_LIMIT, Note
 from sendoff.sink.stats import Stats
+from sendoff.sink.strict import parse_json
 from sendoff.sink.wire import Connection, misbehave, read_body
 
 if TYPE_CHECKING:
@@ -216,7 +217,7 @@ class Sink:
         return Script(faults, now=time.monotonic(), chance=self._chance)
 
     def _changed_script(self, body: bytes) -> Script:
-        data = json.loads(body)
+        data = parse_json(body)
         if isinstance(data, dict) and "script" in data:
             return self._new_script(_lines(data, "script"))
         if not (isinstance(data, dict) and ("add" in data or "remove" in data)):

@@ -131,7 +131,7 @@ class Stretch:
     __slots__ = ("at", "key", "runs", "size")
 
     def __init__(self, key: int, runs: Runs, at: int, size: int) -> None:
-        self.key = key
-        self.runs = runs
-        self.at = at
-        self.size = size
+        self.key: int = key
+        self.runs: Runs = runs
+        self.at: int = at
+        self.size: int = size

@@ -80,8 +80,8 @@ class ScriptedVendors:
         self.requests: list[Request] = []
         self.times: list[float] = []
         self.accepted: list[Any] = []
-        self.opened = 0
-        self.closed = 0
+        self.opened: int = 0
+        self.closed: int = 0
         self._faults = [parse_fault(line) for line in script]
         self._script: Script | None = None  # made when there is a clock
 
@@ -189,12 +189,15 @@ def events_of(request: Request) -> list[Any]:
         request: As a transport gets it; its body may be compressed.
 
     Returns:
-        The events; none where the body is no JSON.
+        The events; none where the body is no JSON, or compressed in a way that is not known here.
     """
     body = request.body
-    for name, encoding in request.headers.items():
-        if name.lower() == "content-encoding":
-            body = inflate(body, encoding, MOST_BYTES)
+    try:
+        for name, encoding in request.headers.items():
+            if name.lower() == "content-encoding":
+                body = inflate(body, encoding, MOST_BYTES)
+    except ValueError:
+        return []
     try:
         found = json.loads(body)
     except ValueError:
