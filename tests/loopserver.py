@@ -63,7 +63,7 @@ class LoopServer:
         for task in tuple(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        if sys.version_info >= (3, 13):
+        if isinstance(self._server, asyncio.Server) and sys.version_info >= (3, 13):
             self._server.abort_clients()  # in the middle of a handshake
         await turns(10)
         if error is None and self._faults:
