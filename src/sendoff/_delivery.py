@@ -273,7 +273,7 @@ class Delivery:
             if not ledger.lane:
                 ledger.lane = lane_of(self._transport, ready)
             part.tries += 1
-            ledger.begun(len(part.bodies), len(ready.body), again=part.tries > 1)
+            ledger.begun(len(part.bodies), len(ready.body), part.tries > 1)
             begun = True
             self._deadlines.begin(task, now)
             try:

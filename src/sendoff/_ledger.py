@@ -50,7 +50,7 @@ class Ledger:
         self.spool_bytes = 0  # this and the next are the spool's, brought here when asked for
         self.spool_faults = 0
 
-    def begun(self, events: int, size: int, *, again: bool) -> None:
+    def begun(self, events: int, size: int, again: bool) -> None:
         """
         Counts a request. Like `ended` without the lock: only the loop counts these, and no other
         count goes with them.

@@ -78,6 +78,15 @@ class EventQueue:
         self._oldest_places = map(
             _popleft_place, repeat(deque[int]() if places is None else places)
         )
+        self._events = cast(
+            "Iterator[tuple[bytes, str, int | None]]",
+            zip(
+                self._oldest,
+                self._oldest,
+                repeat(None) if places is None else self._oldest_places,
+                strict=False,  # none of them ever ends
+            ),
+        )
         self.light = 0  # with fewer items than this, a call may put one in without the lock
         self.weighed = 0  # items, from the oldest on, that are in the counts
         self.closed = False  # nothing may be put in
@@ -278,21 +287,17 @@ class EventQueue:
         """
         self.light = 0
         self.weigh()
-        place = None
         while True:
             head = self.head
             size = len(self.items[0])
-            oldest = islice(self._oldest, 2)
-            places = None if self.places is None else islice(self._oldest_places, 1)
-            if self.head == head:  # one line
-                body, event_id = oldest
-                if places is not None:
-                    (place,) = places
+            if self.head != head:
+                continue  # a signal handler's call has driven that one out
+            # No loop: to begin one is no call, where `next` would be one.
+            for event in self._events:  # from here
                 self.weighed -= 2
                 self.queued_bytes -= size
                 self.head = head + 1
-                break  # to the other
-        return cast("bytes", body), cast("str", event_id), place
+                return event  # to here
 
     def take(self, events: int, size: int, head: int) -> Taken | None:
         """

@@ -57,7 +57,7 @@ def test_a_ledgers_snapshot_shows_the_queue_and_stays():
     ledger.rejections["invalid_event"] += 2
     ledger.dropped[DropReason.OVERFLOW] += 1
     ledger.lane = "fast"
-    ledger.begun(3, 17, again=False)
+    ledger.begun(3, 17, False)
     ledger.ended(503, Verdict(Action.RETRY, "server_error"), 0.25, 1.0)
     stats = ledger.snapshot(queue, marked_fields=6, state="open")
     ledger.ended(202, Verdict(Action.DELIVERED, "delivered"), 0.5, 2.0)
