@@ -1,5 +1,5 @@
 """
-aiohttp.web.
+aiohttp.web: a dispatcher that opens and closes with the app, and what a request binds.
 
 Always holds: the dispatcher opens before the app's own start-up code and closes after its clean-up
 code; what is bound for a request holds until its answer is written.

@@ -1,5 +1,5 @@
 """
-Litestar, whose apps take middleware only while they are made.
+Litestar, whose apps take middleware only while they are made: the same by its configuration.
 
 Always holds: the dispatcher opens before the app's own lifespans and hooks, and closes after those
 that were there when it was installed.

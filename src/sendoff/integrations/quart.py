@@ -1,5 +1,5 @@
 """
-Quart.
+Quart: a dispatcher that opens and closes with the app, and what a request binds.
 
 Always holds: the dispatcher opens before the app's own start-up functions and closes after those of
 its shutdown; what is bound for a request holds until its answer is sent.

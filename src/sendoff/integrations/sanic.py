@@ -1,5 +1,5 @@
 """
-Sanic, by its own server and by ASGI.
+Sanic, by its own server and by ASGI: a dispatcher in each worker, and what a request binds.
 
 Always holds: in each worker process the dispatcher opens before the app's own listeners and closes
 after them; nothing that was bound for one request of a connection is seen by the next one.

@@ -1,5 +1,5 @@
 """
-Starlette, and what is built on it.
+Starlette, and what is built on it: a dispatcher around the lifespan, and what a request binds.
 
 Always holds: the dispatcher opens before the app's own lifespan and closes after it; what is bound
 for a request also holds for its streamed answer, its background tasks and its sync handlers.
