@@ -353,3 +353,25 @@ def test_whoever_is_told_is_told_once() -> None:
         assert queue.rings()
         assert not queue.rings()
         queue.pop()
+
+
+def test_an_event_that_is_driven_out_while_it_is_looked_at_is_not_the_one_taken() -> None:
+    """The size that is counted is that of the event that was taken."""
+    queue = EventQueue(max_events=2, max_bytes=10**6, overflow="drop_oldest")
+
+    class Looked(bytes):
+        hook = None
+
+        def __len__(self) -> int:
+            hook, self.hook = self.hook, None
+            if hook is not None:
+                hook()
+            return super().__len__()
+
+    oldest = Looked(b"1")
+    queue.push(oldest, "oldest")
+    queue.push(b"22", "second")
+    oldest.hook = lambda: queue.push(b"333", "third")
+    assert queue.take_one() == (b"22", "second", None)
+    assert (queue.queued_bytes, queue.held_bytes, queue.head) == (3, 5, 2)
+    assert list(queue) == [(b"333", "third")]
