@@ -94,7 +94,8 @@ class Delivery:
     ) -> None:
         self._intake = intake
         self._destination = intake.destination
-        self._tuning = intake.destination.tuning
+        self._tuning = tuning = intake.destination.tuning
+        self._is_routed = tuning.ssl is not None or tuning.proxy is not None
         self._batcher = batcher
         self._breaker = breaker
         self._gate = gate = Gate(throttle, breaker, Window(self._tuning.workers), clock)
@@ -144,7 +145,9 @@ class Delivery:
                 # To take it from the queue was work enough for one turn of the loop.
                 await checkpoint()
             if len(part.bodies) == 1 and self._tuning.compression is None:
-                request = self._routed(self._destination.request(part.bodies))
+                request = self._destination.request(part.bodies)
+                if self._is_routed:
+                    request = self._routed(request)
             else:
                 request = await self._request(part)
             verdict = await self._attempt(part, request, task)
@@ -164,8 +167,6 @@ class Delivery:
 
     def _routed(self, request: Request) -> Request:
         tuning = self._tuning
-        if tuning.ssl is None and tuning.proxy is None:
-            return request
         return replace(request, ssl=request.ssl or tuning.ssl, proxy=request.proxy or tuning.proxy)
 
     async def _request(self, part: Batch) -> Request:
@@ -180,7 +181,9 @@ class Delivery:
             return await in_thread(self._made, part.bodies)
 
     def _made(self, bodies: Sequence[bytes]) -> Request:
-        request = self._routed(self._destination.request(bodies))
+        request = self._destination.request(bodies)
+        if self._is_routed:
+            request = self._routed(request)
         method = self._tuning.compression
         return request if method is None else compressed(request, method)
 

@@ -242,14 +242,17 @@ class Lane:
                     await checkpoint()
                     self._go_on(batch, self._clock())
                 await self._delivery.bring(work, task)
+                self._in_hand.pop(work, None)  # all of it has its fate
             except Exception as exc:  # noqa: BLE001 a destination is somebody's code; the worker lives
                 if work in self._in_hand:  # else its loop was closed and another one has the events
                     if self._taking.unfinished is batch:
                         self._taking.reset()  # else nobody would fill one any more
                     self._contain(exc, work)
             finally:
-                self._put_back(work)
-                self._settled()
+                if work in self._in_hand:
+                    self._put_back(work)
+                if self._flushes or self.refill is not None or self._deadline != NEVER:
+                    self._settled()
 
     def _contain(self, exc: Exception, work: Narrowing) -> None:
         error = type(exc).__name__
@@ -259,9 +262,8 @@ class Lane:
 
     def _put_back(self, work: Narrowing) -> None:
         # Cut off by a cancellation: perhaps sent, so it will go again under the same ids.
-        if work in self._in_hand:
-            del self._in_hand[work]
-            self._returned.extend(work.rest())
+        del self._in_hand[work]
+        self._returned.extend(work.rest())
 
     def _take(self, now: float) -> Batch | None:
         if self._returned:
@@ -273,7 +275,9 @@ class Lane:
             queue = self._queue
             if batcher.max_events == 1 and queue.items and self._taking.unfinished is None:
                 batch = batcher.one(queue)  # is always due
-                queue.lighten()
+                if not queue.light:
+                    queue.weigh()
+                    queue.lighten()
             else:
                 queue.weigh()
                 if self._due_in(now) > 0.0:

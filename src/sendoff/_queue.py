@@ -285,9 +285,9 @@ class EventQueue:
         Returns:
             Body, id, and place on disk.
         """
-        self.light = 0
-        self.weigh()
         while True:
+            if not self.weighed:
+                self.weigh()
             head = self.head
             size = len(self.items[0])
             if self.head != head:
@@ -297,6 +297,8 @@ class EventQueue:
                 self.weighed -= 2
                 self.queued_bytes -= size
                 self.head = head + 1
+                if self.light:
+                    self.light -= 2  # what was given leave to stays that: it counts events coming in
                 return event  # to here
 
     def take(self, events: int, size: int, head: int) -> Taken | None:

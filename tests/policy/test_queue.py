@@ -332,13 +332,53 @@ def test_a_stretch_is_bounded_by_what_it_began_with() -> None:
     assert (queue.light, len(queue)) == (0, 2 * STRETCH)
 
 
-def test_taking_takes_the_permission_back() -> None:
-    """Whoever takes works with counts that no call changes behind its back."""
-    for take in (take_one, take_some, give_up):
+def test_a_taking_does_not_lengthen_the_stretch() -> None:
+    """Of one event: the mark goes along. Of many: it is taken back, until the next weighing."""
+    for take, left in ((take_one, 2 * STRETCH - 2), (take_some, 0), (give_up, 2 * STRETCH - 2)):
         queue = light_queue()
         queue.items += (b"x", "id")
         take(queue)
-        assert (queue.light, queue.weighed) == (0, 0)
+        assert (queue.light, queue.weighed, queue.held_events) == (left, 0, 1)
+
+
+@QUICK
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["put", "put", "take", "give up", "release"]),
+            st.integers(1, 2 * STRETCH),
+        ),
+        max_size=20,
+    ),
+    st.integers(1, 4 * STRETCH),
+)
+def test_however_puts_and_takings_alternate_no_limit_is_passed(steps, room: int) -> None:
+    """
+    What is held keeps to the bounds, with as many to spare as a stretch has while a call may do
+    without the lock; and what is counted is what is there.
+    """
+    queue = EventQueue(max_events=STRETCH + room, max_bytes=10**8, overflow="drop_newest")
+    in_hand = put = 0
+    for step, times in steps:
+        for _ in range(times):
+            if step == "put" and len(queue.items) < queue.light:
+                queue.items += (b"xyz", "id")
+                put += 1
+            elif step == "put":
+                put += queue.push(b"xyz", "id") == ()
+                queue.lighten()
+            elif step == "release" and in_hand:
+                queue.release(1, 3)
+                in_hand -= 1
+            elif step in ("take", "give up") and queue.items:
+                (take_one if step == "take" else give_up)(queue)
+                in_hand += 1
+            assert queue.pending == len(queue) + in_hand
+            assert queue.pending + STRETCH * (queue.light > 0) <= queue.max_events
+            assert len(queue.items) - queue.weighed <= 2 * STRETCH
+    queue.weigh()
+    assert queue.held_events == len(queue) + in_hand
+    assert (queue.held_bytes, queue.queued_bytes) == (3 * queue.held_events, 3 * len(queue))
 
 
 def test_whoever_is_told_is_told_once() -> None:

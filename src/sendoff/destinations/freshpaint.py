@@ -52,10 +52,13 @@ so: that must be a non-empty str.
 AFTER_TOKEN = len(WITHOUT_TOKEN)
 
 
-OPENING = WITHOUT_TOKEN + b'"distinct_id":'
-TO_SESSION = b',"session_id":'
-TO_NAME = b',"event":'
-"""What stands between the parts of a body."""
+OPENING = WITHOUT_TOKEN + b'"distinct_id":%b,"time":%.3f,"$insert_id":"%b"'
+BODY = OPENING + b'%b%b%b,"event":%b}'
+BODY_WITH_SESSION = OPENING + b',"session_id":%b%b%b,"event":%b}'
+"""
+How a body is put together: who, when, the id, the other ids or the session's, the properties, and
+the event's name.
+"""
 
 TAKEN = frozenset(
     (
@@ -213,24 +216,29 @@ class Freshpaint(HttpDestination):
             user = device
             if user is None:
                 return None
-        stamp = f',"time":{time:.3f},"$insert_id":"{event_id}"'.encode()
-        if account is None and device is None and ip is None:
-            # The two most frequent, without a detour.
-            if session is None:
-                return b"".join((OPENING, user, stamp, separator, rest, TO_NAME, name, b"}"))
-            return b"".join(
-                (OPENING, user, stamp, TO_SESSION, session, separator, rest, TO_NAME, name, b"}")
+        if account is None and device is None and ip is None and session is not None:
+            # The most frequent without a detour, and in one step: a `join` would need the time and
+            # the id as bytes before, which takes a third more.
+            return BODY_WITH_SESSION % (
+                user,
+                time,
+                event_id.encode(),
+                session,
+                separator,
+                rest,
+                name,
             )
-        parts = [OPENING, user, stamp]
-        for field, value in (
-            (b"$device_id", device),
-            (b"account_id", account),
-            (b"session_id", session),
-            (b"$ip", ip),
-        ):
-            if value is not None:
-                parts += (b',"', field, b'":', value)
-        return b"".join((*parts, separator, rest, TO_NAME, name, b"}"))
+        more = b"".join(
+            b',"%b":%b' % (field, value)
+            for field, value in (
+                (b"$device_id", device),
+                (b"account_id", account),
+                (b"session_id", session),
+                (b"$ip", ip),
+            )
+            if value is not None
+        )
+        return BODY % (user, time, event_id.encode(), more, separator, rest, name)
 
     def encode_payload(
         self, payload: Mapping[str, Any], *, event_id: str, time: float, dumps: Dumps

@@ -324,7 +324,8 @@ class Connection(asyncio.BufferedProtocol):
             self.transport.close()
         if not answer.done():
             answer.set_result(outcome)
-        self._wake()
+        if self._room is not None:
+            self._wake()
 
     def _wake(self) -> None:
         room, self._room = self._room, None

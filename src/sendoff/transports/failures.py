@@ -56,26 +56,20 @@ class Refusals:
 
     def __init__(self) -> None:
         # All mutable state.
-        self._known: set[tuple[str, ssl.SSLContext | None]] = set()
-
-    def __bool__(self) -> bool:
-        """
-        Whether there are any.
-        """
-        return bool(self._known)
+        self.known: set[tuple[str, ssl.SSLContext | None]] = set()
 
     def answered(self, url: str, context: ssl.SSLContext | None) -> None:
         """
         Notes that somebody takes our certificate, or wants none.
         """
-        self._known.discard((url, context))
+        self.known.discard((url, context))
 
     def judged(self, failure: str, url: str, context: ssl.SSLContext | None) -> str:
         """
         The word for a failure after the handshake, in the light of earlier ones.
         """
         if failure == "tls":
-            self._known.add((url, context))
-        elif failure == "disconnected" and (url, context) in self._known:
+            self.known.add((url, context))
+        elif failure == "disconnected" and (url, context) in self.known:
             return "tls"
         return failure

@@ -147,7 +147,7 @@ class FastLane:
         if isinstance(outcome, Failure):
             failure = self._refusals.judged(outcome.word, way.url, way.origin.context)
             raise TransportError(failure, perhaps_sent=True, detail=outcome.detail)
-        if self._refusals:
+        if self._refusals.known:
             self._refusals.answered(way.url, way.origin.context)
         return outcome
 
