@@ -298,7 +298,7 @@ class EventQueue:
                 self.queued_bytes -= size
                 self.head = head + 1
                 if self.light:
-                    self.light -= 2  # what was given leave to stays that: it counts events coming in
+                    self.light -= 2  # as many may still come in as before
                 return event  # to here
 
     def take(self, events: int, size: int, head: int) -> Taken | None:

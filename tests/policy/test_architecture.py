@@ -99,7 +99,7 @@ def test_what_is_plain_knows_no_clock_and_no_disk() -> None:
 @pytest.mark.parametrize(
     ("target", "allowed"),
     [
-        ("orjson", {"_encode"}),
+        ("orjson", {"_encode", "sink.strict"}),
         ("backoff", {"_retry"}),
         ("redis", set()),
         (

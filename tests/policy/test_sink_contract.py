@@ -6,11 +6,15 @@ import gzip
 import json
 import zlib
 
+import orjson
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from sendoff.sink.contract import judge
+from sendoff.sink import strict
+from sendoff.sink.contract import judge, judging
 from sendoff.sink.settings import Settings
-from sendoff.sink.strict import inflate
+from sendoff.sink.strict import inflate, parse_json
 
 DATADOG, FRESHPAINT = "/api/v2/prodlytics", "/track"
 JSON = {"content-type": "application/json", "dd-api-key": "key"}
@@ -305,3 +309,75 @@ def test_an_id_is_read_where_the_settings_say():
     named = Settings(id_attribute="event_id")
     events = [server_event(event_id="e-1", insert_id="i-1"), server_event(event_id=7)]
     assert ask(DATADOG, events, settings=named).ids == ("e-1", None)
+
+
+class Pairs(list):
+    """The members of an object, which may have a key twice."""
+
+
+COMPACT = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(), max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.lists(st.tuples(st.sampled_from("ab"), inner), max_size=3).map(Pairs)
+    ),
+    max_leaves=8,
+)
+
+
+def written(value):
+    """A value as JSON without blanks, whatever is wrong with it."""
+    if isinstance(value, Pairs):
+        return "{" + ",".join(f'"{key}":{written(inner)}' for key, inner in value) + "}"
+    if isinstance(value, list):
+        return "[" + ",".join(map(written, value)) + "]"
+    return json.dumps(value, ensure_ascii=False)
+
+
+class SlowOnly:
+    """An orjson that can read nothing."""
+
+    JSONDecodeError, JSONEncodeError = orjson.JSONDecodeError, orjson.JSONEncodeError
+
+    @staticmethod
+    def loads(body):
+        raise orjson.JSONDecodeError("no", "", 0)
+
+
+@settings(derandomize=True, deadline=None, max_examples=300)
+@given(COMPACT)
+def test_what_is_read_fast_is_read_as_it_is_slowly(value):
+    """Whatever an encoder writes, right or wrong: the strict way finds the same."""
+
+    def found():
+        try:
+            return repr(parse_json(written(value).encode(errors="surrogatepass")))
+        except ValueError as error:
+            return str(error)
+
+    fast = found()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(strict, "orjson", SlowOnly)
+        assert found() == fast
+
+
+def test_nesting_that_can_be_read_and_not_be_written_is_read():
+    """It goes the slow way, as anything unusual does."""
+    assert parse_json(b"[" * 500 + b"]" * 500)[0] != []
+
+
+def test_a_large_batch_is_judged_in_steps():
+    """In between a server notes what arrives; what comes of it is the same."""
+    events = [server_event(insert_id=str(number)) for number in range(3_500)]
+    for bad in (None, 3_200):
+        if bad is not None:
+            events[bad] = server_event(type=None)
+        body = json.dumps(events).encode()
+        verdicts = []
+
+        def run(body=body, verdicts=verdicts):
+            verdicts.append((yield from judging(OPEN, "POST", DATADOG, JSON, body)))
+
+        assert len(list(run())) == 4
+        assert verdicts == [judge(OPEN, "POST", DATADOG, JSON, body)]
+        assert verdicts[0].status == (202 if bad is None else 400)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from sendoff.sink.strict import inflate, parse_json
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from sendoff.sink.settings import Settings
 
@@ -26,6 +26,9 @@ MAX_BODY: dict[Vendor, int] = {"datadog": 5_000_000, "freshpaint": 10_000_000}
 
 # Epoch seconds reach this in the year 5138; epoch milliseconds passed it in 1973.
 _MAX_SECONDS = 1e11
+SLICE = 1_000
+"""Events that are checked in one go, for a millisecond or two."""
+
 _INSERT_ID = re.compile(r"[A-Za-z0-9-]{1,36}")
 
 
@@ -101,13 +104,16 @@ def _split(content_type: str, body: bytes) -> Opened:
     return Opened(values, is_array)
 
 
-def check_datadog(settings: Settings, events: list[Event]) -> None:
+def check_datadog(settings: Settings, events: list[Event]) -> Iterator[None]:
     """
-    Check every event of a Datadog request.
+    Check every event of a Datadog request, a slice of them at a time.
 
     Args:
         settings: whether batches are taken, and which event is poison.
         events: at least one.
+
+    Yields:
+        Between two slices.
 
     Raises:
         ContractError: one of them is refused; the detail names its index.
@@ -115,6 +121,8 @@ def check_datadog(settings: Settings, events: list[Event]) -> None:
     if len(events) > 1 and not settings.accept_batches:
         raise ContractError("batches are not accepted")
     for index, event in enumerate(events):
+        if index and index % SLICE == 0:
+            yield
         reason = _flaw(event, settings.poison)
         if reason is not None:
             raise ContractError(reason, f"event {index}")

@@ -13,6 +13,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from sendoff.sink.checks import (
+    SLICE,
     ContractError,
     Event,
     Opened,
@@ -25,7 +26,7 @@ from sendoff.sink.checks import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Generator, Mapping
 
     from sendoff.sink.settings import Settings
 
@@ -80,6 +81,35 @@ def judge(
         headers: by lower-case name, or in a mapping that does not mind case.
         body: all of it, as it came over the wire.
     """
+    steps = judging(settings, method, path, headers, body)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            verdict: Verdict = end.value
+            return verdict
+
+
+def judging(
+    settings: Settings, method: str, path: str, headers: Mapping[str, str], body: bytes
+) -> Generator[None, None, Verdict]:
+    """
+    As `judge`, in steps: a batch of thousands takes many milliseconds, in which a server would note
+    nothing that arrives.
+
+    Args:
+        settings: as there, and so are the others.
+        method: the request's method.
+        path: the path.
+        headers: the headers.
+        body: the body.
+
+    Yields:
+        Between two steps.
+
+    Returns:
+        What the vendor answers.
+    """
     vendor = PATHS.get(path)
     if vendor is None:
         return Verdict(404, b'{"error":"no such path"}', reason="no such path")
@@ -89,7 +119,9 @@ def judge(
             raise ContractError("method is not POST", status=405)
         if vendor == "datadog":
             opened = open_datadog(settings, headers, body)
-            check_datadog(settings, opened.events)
+            if len(opened.events) > SLICE:
+                yield
+            yield from check_datadog(settings, opened.events)
             ids = [event.get(settings.id_attribute) for event in opened.events]
         else:
             opened = open_freshpaint(headers, body)

@@ -12,7 +12,10 @@ import json
 import math
 import re
 import zlib
+from contextlib import suppress
 from typing import Any, NoReturn
+
+import orjson
 
 _SURROGATE_ESCAPE = re.compile(r"\\u[dD][89a-fA-F]")
 _WINDOW_BITS = {"gzip": 31, "deflate": 15}
@@ -28,6 +31,12 @@ def parse_json(body: bytes) -> Any:
     Raises:
         ValueError: it is not strict JSON; the message says why.
     """
+    # What is written again byte by byte as it came was read without loss, in a tenth of the time:
+    # a batch of thousands must not keep the arrivals behind it waiting.
+    with suppress(orjson.JSONDecodeError, orjson.JSONEncodeError):  # the latter for what is deep
+        value = orjson.loads(body)
+        if orjson.dumps(value) == body:
+            return value
     text = body.decode()
     try:
         value = _DECODER.decode(text)
