@@ -6,12 +6,14 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 import struct
 import threading
 from typing import Any
 
 import aiohttp
 import pytest
+import trustme
 
 from neighbours import Neighbour, Proxy
 from rawserver import turns
@@ -19,7 +21,9 @@ from sendoff import Dispatcher, Freshpaint, MemoryTransport
 from sendoff.errors import TransportError
 from sendoff.events import Request
 from sendoff.transports import fast
+from sendoff.transports.connection import Connection
 from sendoff.transports.http import HttpTransport
+from virtual import now, run
 
 HEADERS = {"Content-Type": "application/json"}
 
@@ -220,5 +224,70 @@ def test_an_answer_in_front_of_a_reset_is_read_though_a_write_fails_first() -> N
             server.join()
         assert (response.status, response.body) == (413, b"no")
         await transport.aclose()
+
+    asyncio.run(main())
+
+
+# --- handshakes -----------------------------------------------------------------------------------
+
+
+class Opening(fast.FastLane):
+    """
+    A lane that notes when it would open a connection, and gets none.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.times: list[float] = []
+
+    async def _connected(self, way: fast.Way) -> Connection:
+        self.times.append(now())
+        raise TransportError("connect", perhaps_sent=False)
+
+    async def sent(self, url: str, count: int) -> list[Any]:
+        way = self.way_of(Request(url, HEADERS, b"{}"))
+        assert way is not None
+        sends = (self.send(way, b"{}", lambda: None) for _ in range(count))
+        return await asyncio.gather(*sends, return_exceptions=True)
+
+
+def test_handshakes_begin_one_after_the_other() -> None:
+    """Each costs both ends; a connection without TLS waits for nothing, nor does the first."""
+
+    async def main() -> None:
+        lane = Opening()
+        await lane.sent("http://127.0.0.1:9", 4)
+        assert lane.times == [0.0] * 4
+        outcomes = await lane.sent("https://127.0.0.1:9", 4)
+        gap = fast.HANDSHAKE_SECONDS
+        assert lane.times[4:] == pytest.approx([0.0, gap, 2 * gap, 3 * gap])
+        assert all(isinstance(one, TransportError) for one in outcomes)
+        await asyncio.sleep(1.0)
+        await lane.sent("https://127.0.0.1:9", 1)
+        assert lane.times[-1] == pytest.approx(1.0 + 3 * gap)
+        await lane.aclose()
+
+    run(main())
+
+
+def test_whoever_waits_for_a_handshake_takes_what_others_are_done_with() -> None:
+    """And opens no connection of its own."""
+
+    async def main() -> None:
+        transport = HttpTransport()
+        await transport.open()
+        ca = trustme.CA()
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        ca.issue_cert("127.0.0.1").configure_cert(context)
+        trusting = ssl.create_default_context()
+        ca.configure_trust(trusting)
+        async with Neighbour(context) as there:
+            request = Request(there.url(), HEADERS, b"{}", trusting)
+            answers = await asyncio.gather(
+                *(transport.send(request, lambda: None) for _ in range(200))
+            )
+            assert [answer.status for answer in answers] == [202] * 200
+            assert there.connections < 200
+            await transport.aclose()
 
     asyncio.run(main())
