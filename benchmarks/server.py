@@ -21,7 +21,9 @@ from typing import Self
 
 import trustme
 
-__all__ = ["Server"]
+from sendoff._throttle import GUARD
+
+__all__ = ["FullestSeconds", "Server", "fullest"]
 
 ANSWER = (
     b"HTTP/1.1 202 Accepted\r\nContent-Type: application/json\r\nContent-Length: 2\r\n"
@@ -87,12 +89,17 @@ async def _main(pipe: Connection, latency: float, pems: tuple[str, str] | None) 
     server = await loop.create_server(lambda: _Requests(seen, due), "127.0.0.1", 0, ssl=tls)
     pipe.send(server.sockets[0].getsockname()[1])
     stopped = asyncio.Event()
+    longest = 0.0
 
     def ask() -> None:
+        nonlocal longest
         word = pipe.recv()
         if word == "reset":
             del seen[:]
+            longest = 0.0
             pipe.send(None)
+        elif word == "stood still":
+            pipe.send(longest)
         elif word == "seen":
             pipe.send(seen.tobytes())
         else:
@@ -102,13 +109,18 @@ async def _main(pipe: Connection, latency: float, pems: tuple[str, str] | None) 
 
     async def answer() -> None:
         # One timer for all, as all wait equally long.
+        nonlocal longest
+        pause = 0.001 if latency else 0
+        last, last_run = time.monotonic(), time.process_time()
         while True:
-            now = time.monotonic()
+            now, run = time.monotonic(), time.process_time()
+            longest = max(longest, now - last - (run - last_run) - pause)
+            last, last_run = now, run
             while due and now - due[0][0] >= latency:
                 transport = due.popleft()[1]
                 if not transport.is_closing():
                     transport.write(ANSWER)
-            await asyncio.sleep(0.001 if latency else 0)
+            await asyncio.sleep(pause)
 
     answering = loop.create_task(answer())
     await stopped.wait()
@@ -163,6 +175,16 @@ class Server:
         self._pipe.send("reset")
         self._pipe.recv()
 
+    def stood_still(self) -> float:
+        """
+        The longest time in seconds, since the last `reset`, that this process neither ran nor meant
+        to sleep: the machine had given its processor to others. What arrived then was noted later,
+        in a crowd.
+        """
+        self._pipe.send("stood still")
+        longest: float = self._pipe.recv()
+        return longest
+
     def seen(self) -> array[float]:
         """
         When requests arrived.
@@ -178,3 +200,46 @@ def fullest(times: array[float]) -> int:
     Most requests in any sliding second.
     """
     return max((bisect_left(times, at + 1.0) - n for n, at in enumerate(times)), default=0)
+
+
+class FullestSeconds:
+    """
+    Those of several runs. A run in which the machine kept the receiver's process from running for
+    longer than the throttle's guard says nothing of the sender: it is left out, and said.
+    """
+
+    def __init__(self) -> None:
+        # All mutable state.
+        self._counted: list[int] = []
+        self._left_out: list[tuple[int, float]] = []  # and how long the receiver stood still
+
+    def note(self, server: Server) -> array[float]:
+        """
+        A run has ended.
+
+        Returns:
+            When requests arrived.
+        """
+        times, still = server.seen(), server.stood_still()
+        if still > GUARD:
+            self._left_out.append((fullest(times), still))
+        else:
+            self._counted.append(fullest(times))
+        return times
+
+    @property
+    def samples(self) -> tuple[int, ...]:
+        """
+        Of the runs that count; of all, if none does.
+        """
+        return tuple(self._counted) or tuple(most for most, _ in self._left_out)
+
+    @property
+    def detail(self) -> str:
+        """
+        What was left out; empty if nothing was.
+        """
+        return "".join(
+            f"; a run with {most:,} left out: the receiver did not run for {still * 1e3:.0f} ms"
+            for most, still in self._left_out
+        )

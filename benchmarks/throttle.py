@@ -18,7 +18,7 @@ import time
 
 from benchmarks.harness import Figure, in_turns, ratios, table
 from benchmarks.lane import dumps
-from benchmarks.server import Server, fullest
+from benchmarks.server import FullestSeconds, Server
 from benchmarks.window import budget_used, send
 from sendoff._throttle import Throttle
 
@@ -70,24 +70,23 @@ def at_the_receiver(limit: int, seconds: int, repeats: int) -> list[Figure]:
     """
     What arrives when there is always more to send than the limit allows.
     """
-    most: list[int] = []
+    most = FullestSeconds()
     used: list[float] = []
     for _ in range(repeats):
         with Server(latency=0.01) as server:
             delivered, took = asyncio.run(send(server.url, limit, limit * seconds))
-            times = server.seen()
+            times = most.note(server)
         assert delivered == len(times) == limit * seconds
-        most.append(fullest(times))
         used.append(budget_used(list(times), limit, NO_OUTAGE))
     detail = f"{repeats} times {limit * seconds:,} requests in {took:.1f} s"
     return [
         Figure(
             f"throttle.fullest.{limit}",
-            max(most),
+            max(most.samples),
             unit="requests in a second",
             goal=limit,
-            samples=tuple(most),
-            detail=detail,
+            samples=most.samples,
+            detail=detail + most.detail,
         ),
         Figure.median(
             f"throttle.used.{limit}",

@@ -32,7 +32,7 @@ import uvloop
 from benchmarks.bare import Bare
 from benchmarks.harness import Figure, in_turns, ratios, table
 from benchmarks.load import EVENT, KEYWORDS, PROPERTIES, dispatcher, freshpaint
-from benchmarks.server import Server, fullest
+from benchmarks.server import FullestSeconds, Server
 from sendoff._throttle import GUARD, WINDOW
 from sendoff.events import Request
 from sendoff.transports.http import HttpTransport
@@ -260,16 +260,15 @@ def dispatched(server: Server, where: str, loop: str, *, quick: bool) -> list[Fi
     count = RATE if quick else 2 * RATE
     how = partial(paced, count)
     rates: list[float] = []
-    most: list[int] = []
+    most = FullestSeconds()
 
     def counted() -> float:
         server.reset()
         cost = _run(loop, lambda: ours(server, count))
-        times = server.seen()
+        times = most.note(server)
         assert len(times) == WARM + count
         steady = times[WARM:]
         rates.append((len(steady) - 1) / (steady[-1] - steady[0]))
-        most.append(fullest(times))
         return cost
 
     values = in_turns(
@@ -305,11 +304,12 @@ def dispatched(server: Server, where: str, loop: str, *, quick: bool) -> list[Fi
         ),
         Figure(
             f"{name}.fullest",
-            max(most),
+            max(most.samples),
             unit="req",
             against="in any second at the receiver",
             goal=RATE,
-            samples=tuple(most),
+            samples=most.samples,
+            detail=most.detail.removeprefix("; "),
         ),
     ]
 

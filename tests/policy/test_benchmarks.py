@@ -6,8 +6,12 @@ made-up figures and modules, nothing is timed.
 from __future__ import annotations
 
 import json
+import os
+import signal
 import sys
+import time
 import xml.etree.ElementTree as ET
+from array import array
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +21,8 @@ from benchmarks import __main__ as suite
 from benchmarks import charts, report
 from benchmarks.harness import Figure, amount, in_turns, ratios, spread, table
 from benchmarks.judgement import Mark, judge, judge_all, noise_of, renewed
+from benchmarks.server import FullestSeconds, Server
+from sendoff._throttle import GUARD
 
 pytestmark = pytest.mark.slow
 
@@ -449,3 +455,50 @@ def test_the_wire_is_drawn_between_the_floor_and_aiohttp() -> None:
         charts.Bar("tls, asyncio: sendoff", 1.25, own=True),
         charts.Bar("tls, asyncio: aiohttp", 5.0, own=False),
     ]
+
+
+# --- the receiver ---------------------------------------------------------------------------------
+
+
+class Receiver:
+    """
+    A server that has seen what it is told.
+    """
+
+    def __init__(self, times: list[float], still: float) -> None:
+        self._times, self._still = array("d", times), still
+
+    def seen(self) -> array[float]:
+        return self._times
+
+    def stood_still(self) -> float:
+        return self._still
+
+
+def test_a_run_whose_receiver_did_not_run_is_left_out_and_said() -> None:
+    """What it noted late came in a crowd that nobody had sent."""
+    most = FullestSeconds()
+    crowded = Receiver([0.0, 0.5, 0.9, 1.1], GUARD + 0.001)
+    most.note(crowded)
+    assert (most.samples, "left out" in most.detail) == ((3,), True)  # there is no other
+    assert list(most.note(Receiver([0.0, 0.6, 1.1], GUARD))) == [0.0, 0.6, 1.1]
+    assert most.samples == (2,)
+    assert most.detail == "; a run with 3 left out: the receiver did not run for 23 ms"
+
+
+def test_a_receiver_knows_for_how_long_it_stood_still() -> None:
+    """A process that is stopped notes afterwards what came meanwhile."""
+    with Server() as server:
+        server.reset()
+        pid = server._process.pid
+        assert pid is not None
+        os.kill(pid, signal.SIGSTOP)
+        time.sleep(0.3)
+        os.kill(pid, signal.SIGCONT)
+        for _ in range(1_000):
+            if server.stood_still() > 0.2:
+                break
+            time.sleep(0.01)
+        assert 0.2 < server.stood_still() < 60.0
+        server.reset()
+        assert server.stood_still() < 0.2
