@@ -620,13 +620,28 @@ def test_a_server_that_closes_its_half(way: Way) -> None:
 
 def test_many_at_once(way: Way) -> None:
     """As many connections as are needed, each used again, the freshest first."""
+    crowd = 20
+    waiting: list[asyncio.Event] = []
+
+    async def script(peer: Peer) -> None:
+        while True:
+            await peer.request()
+            waiting.append(asyncio.Event())
+            if len(waiting) < crowd:
+                await waiting[-1].wait()  # nobody is answered before all have asked
+            for one in waiting:
+                one.set()
+            waiting.clear()
+            await peer.write(OK)
 
     async def main(way: Way) -> None:
-        async with way.server(always(OK)) as server, Client(way, server.url) as client:
+        nonlocal crowd
+        async with way.server(script) as server, Client(way, server.url) as client:
             for _ in range(3):
-                answers = await asyncio.gather(*(client.send() for _ in range(20)))
+                answers = await asyncio.gather(*(client.send() for _ in range(crowd)))
                 assert {answer.status for answer in answers} == {202}
-            assert server.connections == 20
+            assert server.connections == crowd == 20
+            crowd = 1
             for _ in range(5):
                 await client.send()
             assert (server.connections, len(server.seen)) == (20, 65)
