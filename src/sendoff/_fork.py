@@ -12,8 +12,10 @@ the lock of a half-imported module would never be opened.
 
 from __future__ import annotations
 
+import math
 import os
 import threading
+import time
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,6 +24,13 @@ from types import ModuleType
 from typing import Protocol
 
 __all__ = ["forget_in_children", "import_in_peace", "no_forks"]
+
+QUIET_SECONDS = 0.02
+"""
+Seconds that a fork waits if an import has just ended: what our threads do next may be outside of
+the interpreter's lock, and a lock of OpenSSL's that is held during a fork is never opened in the
+child, which then hangs at its end.
+"""
 
 IMPORT_SECONDS = 10.0
 """Seconds that a fork waits for an import at most; loading aiohttp takes 0.4."""
@@ -45,6 +54,7 @@ class _Importing:
 
     lock = threading.RLock()  # where no thread can be started, one import is done within another
     held_by_fork = False
+    over = -math.inf  # when the last import was, in seconds of the monotonic clock
 
 
 def forget_in_children(thing: _Forgetful) -> None:
@@ -60,7 +70,10 @@ def no_forks() -> Iterator[None]:
     Has forks wait, while a thread of ours imports.
     """
     with _Importing.lock:
-        yield
+        try:
+            yield
+        finally:
+            _Importing.over = time.monotonic()
 
 
 def import_in_peace(name: str) -> ModuleType:
@@ -73,6 +86,8 @@ def import_in_peace(name: str) -> ModuleType:
 
 def _before() -> None:
     _Importing.held_by_fork = _Importing.lock.acquire(timeout=IMPORT_SECONDS)
+    if time.monotonic() - _Importing.over < QUIET_SECONDS:
+        time.sleep(QUIET_SECONDS)
 
 
 def _in_parent() -> None:

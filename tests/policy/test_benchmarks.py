@@ -22,6 +22,7 @@ from benchmarks import charts, report
 from benchmarks.harness import Figure, amount, in_turns, ratios, spread, table
 from benchmarks.judgement import Mark, judge, judge_all, noise_of, renewed
 from benchmarks.server import FullestSeconds, Server
+
 from sendoff._throttle import GUARD
 
 pytestmark = pytest.mark.slow

@@ -9,6 +9,7 @@ import sys
 
 import pytest
 
+from sendoff import _fork
 from sendoff.sink import SinkProcess
 
 PRELUDE = """
@@ -176,3 +177,30 @@ def test_a_fork_doubles_nothing_and_loses_nothing(
     assert (result.returncode, result.stderr) == (0, "")
     for seen in (sink.stats().datadog, sink.stats().freshpaint):
         assert (seen.accepted, seen.unique, seen.duplicates) == (events, events, 0)
+
+
+def test_a_fork_that_waited_for_an_import_waits_a_moment_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Else it is made while the thread that imported is still in the middle of something."""
+
+    class Clock:
+        now = 100.0
+
+        def monotonic(self) -> float:
+            return self.now
+
+        def sleep(self, seconds: float) -> None:
+            slept.append(seconds)
+
+    slept: list[float] = []
+    clock = Clock()
+    monkeypatch.setattr(_fork, "time", clock)
+    with _fork.no_forks():
+        pass
+    for waited in ([_fork.QUIET_SECONDS], []):
+        slept.clear()
+        _fork._before()
+        _fork._in_parent()
+        assert slept == waited
+        clock.now += 1.0

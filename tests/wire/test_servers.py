@@ -13,6 +13,7 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -135,6 +136,7 @@ def run_and_stop(sink: SinkProcess, folder: Path, server: str, shutdown: float) 
     Runs a server, loads it, and stops it after 300 answers.
     """
     code, command, _ = SERVERS[server]
+    workers = next((int(n) for flag, n in pairwise(command) if flag in ("-w", "--workers")), 1)
     (folder / "app.py").write_text(COMMON + code)
     stopped = stop_under_load(
         command,
@@ -148,6 +150,8 @@ def run_and_stop(sink: SinkProcess, folder: Path, server: str, shutdown: float) 
             "FRESHPAINT": sink.freshpaint_endpoint,
             "SHUTDOWN": str(shutdown),
         },
+        # Ids of one process begin alike.
+        is_up=lambda answers: len({one.partition("-")[0] for one in answers}) >= workers,
     )
     lines = stopped.output.splitlines()
     at_import = [line.split()[1] for line in lines if line.startswith("import ")]
