@@ -136,7 +136,9 @@ def run_and_stop(sink: SinkProcess, folder: Path, server: str, shutdown: float) 
     Runs a server, loads it, and stops it after 300 answers.
     """
     code, command, _ = SERVERS[server]
-    workers = next((int(n) for flag, n in pairwise(command) if flag in ("-w", "--workers")), 1)
+    # Where a client keeps its connection, it keeps its worker, and the others may answer nobody.
+    one_each = code.startswith(WSGI)
+    workers = next((int(n) for flag, n in pairwise(command) if one_each and flag == "-w"), 1)
     (folder / "app.py").write_text(COMMON + code)
     stopped = stop_under_load(
         command,
