@@ -358,14 +358,13 @@ def test_however_puts_and_takings_alternate_no_limit_is_passed(steps, room: int)
     without the lock; and what is counted is what is there.
     """
     queue = EventQueue(max_events=STRETCH + room, max_bytes=10**8, overflow="drop_newest")
-    in_hand = put = 0
+    in_hand = 0
     for step, times in steps:
         for _ in range(times):
             if step == "put" and len(queue.items) < queue.light:
                 queue.items += (b"xyz", "id")
-                put += 1
             elif step == "put":
-                put += queue.push(b"xyz", "id") == ()
+                queue.push(b"xyz", "id")
                 queue.lighten()
             elif step == "release" and in_hand:
                 queue.release(1, 3)

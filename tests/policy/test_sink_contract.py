@@ -373,11 +373,7 @@ def test_a_large_batch_is_judged_in_steps():
         if bad is not None:
             events[bad] = server_event(type=None)
         body = json.dumps(events).encode()
-        verdicts = []
-
-        def run(body=body, verdicts=verdicts):
-            verdicts.append((yield from judging(OPEN, "POST", DATADOG, JSON, body)))
-
-        assert len(list(run())) == 4
-        assert verdicts == [judge(OPEN, "POST", DATADOG, JSON, body)]
-        assert verdicts[0].status == (202 if bad is None else 400)
+        *between, verdict = judging(OPEN, "POST", DATADOG, JSON, body)
+        assert between == [None] * 4
+        assert verdict == judge(OPEN, "POST", DATADOG, JSON, body)
+        assert verdict.status == (202 if bad is None else 400)

@@ -26,7 +26,7 @@ from sendoff.sink.checks import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Mapping
+    from collections.abc import Iterator, Mapping
 
     from sendoff.sink.settings import Settings
 
@@ -81,18 +81,14 @@ def judge(
         headers: by lower-case name, or in a mapping that does not mind case.
         body: all of it, as it came over the wire.
     """
-    steps = judging(settings, method, path, headers, body)
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            verdict: Verdict = end.value
-            return verdict
+    *_, verdict = judging(settings, method, path, headers, body)
+    assert verdict is not None
+    return verdict
 
 
 def judging(
     settings: Settings, method: str, path: str, headers: Mapping[str, str], body: bytes
-) -> Generator[None, None, Verdict]:
+) -> Iterator[Verdict | None]:
     """
     As `judge`, in steps: a batch of thousands takes many milliseconds, in which a server would note
     nothing that arrives.
@@ -105,14 +101,12 @@ def judging(
         body: the body.
 
     Yields:
-        Between two steps.
-
-    Returns:
-        What the vendor answers.
+        None between two steps, and in the end what the vendor answers.
     """
     vendor = PATHS.get(path)
     if vendor is None:
-        return Verdict(404, b'{"error":"no such path"}', reason="no such path")
+        yield Verdict(404, b'{"error":"no such path"}', reason="no such path")
+        return
     opened = Opened([], False)
     try:
         if method != "POST":
@@ -120,7 +114,7 @@ def judging(
         if vendor == "datadog":
             opened = open_datadog(settings, headers, body)
             if len(opened.events) > SLICE:
-                yield
+                yield None
             yield from check_datadog(settings, opened.events)
             ids = [event.get(settings.id_attribute) for event in opened.events]
         else:
@@ -128,14 +122,15 @@ def judging(
             check_freshpaint(settings, opened.events[0])
             ids = [opened.events[0]["properties"].get("$insert_id")]
     except ContractError as error:
-        return Verdict(
+        yield Verdict(
             error.status,
             error_body(vendor, error.status, error.detail),
             headers=(*JSON, ("Allow", "POST")) if error.status == 405 else JSON,
             count=len(opened.events),
             reason=error.reason,
         )
-    return Verdict(
+        return
+    yield Verdict(
         ACCEPTED[vendor],
         b"{}",
         count=len(opened.events),

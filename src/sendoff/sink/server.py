@@ -143,7 +143,10 @@ class Sink:
         if fault is not None and fault.answers:
             verdict = fault.answer(vendor, time.time())
         elif fault is None or fault.processes:
-            verdict = await self._judged(request, path, body)
+            for verdict in judging(self._settings, request.method, path, request.headers, body):
+                if verdict is None:
+                    await asyncio.sleep(0)  # the arrivals meanwhile are noted in time
+            assert verdict is not None
             if self._live.watched:
                 place = ledger.place_of(verdict.ids)
             ledger.processed(verdict)
@@ -177,16 +180,6 @@ class Sink:
         if fault is not None and not fault.answers:
             await misbehave(connection, fault.kind, verdict)
         return web.Response() if verdict is None else _response(verdict)
-
-    async def _judged(self, request: web.BaseRequest, path: str, body: bytes) -> Verdict:
-        steps = judging(self._settings, request.method, path, request.headers, body)
-        while True:
-            try:
-                next(steps)
-            except StopIteration as end:
-                verdict: Verdict = end.value
-                return verdict
-            await asyncio.sleep(0)  # the arrivals meanwhile are noted in time
 
     def _control(self, method: str, path: str, query: dict[str, str], body: bytes) -> Verdict:
         match method, path:
