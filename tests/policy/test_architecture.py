@@ -131,7 +131,7 @@ def test_what_is_plain_knows_no_clock_and_no_disk() -> None:
         ),
         ("httptools", {"transports.connection"}),
         ("aiohappyeyeballs", {"transports.fast"}),
-        ("sendoff.transports.connection", {"transports.fast"}),
+        ("sendoff.transports.connection", {"transports.fast", "transports.tls"}),
         ("sendoff.transports.fast", {"transports.http"}),
         ("sendoff.transports.session", {"transports.http"}),
         ("aiohttp.web", {"sink.live", "sink.server", "sink.wire", "integrations.aiohttp"}),

@@ -9,6 +9,7 @@ import socket
 import ssl
 import struct
 import threading
+from contextlib import suppress
 from typing import Any
 
 import aiohttp
@@ -43,6 +44,18 @@ async def lane(server: Neighbour, transport: Any = None, **options: Any) -> tupl
         dispatcher.track("x", user_id="u")
         assert await dispatcher.flush(timeout=5)
         return before, dispatcher.stats().destinations["freshpaint"].lane
+
+
+def contexts() -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    """
+    How a server speaks TLS, and a client that trusts it.
+    """
+    ca = trustme.CA()
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    ca.issue_cert("127.0.0.1").configure_cert(server)
+    client = ssl.create_default_context()
+    ca.configure_trust(client)
+    return server, client
 
 
 def test_statistics_show_the_lane() -> None:
@@ -194,13 +207,45 @@ def test_the_end_leaves_nothing_behind() -> None:
     asyncio.run(main())
 
 
-def test_an_answer_in_front_of_a_reset_is_read_though_a_write_fails_first() -> None:
+@pytest.mark.parametrize("is_cancelled", [False, True])
+def test_the_end_in_the_middle_of_a_handshake(is_cancelled: bool) -> None:
+    """The socket is closed, though the server says nothing; and what was asked for says so."""
+
+    async def main() -> None:
+        transport = HttpTransport()
+        await transport.open()
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            url = f"https://127.0.0.1:{listener.getsockname()[1]}/"
+            task = asyncio.create_task(send(transport, url))
+            lane = transport._fast
+            while not lane._all:
+                await asyncio.sleep(0.001)
+            if is_cancelled:
+                task.cancel()
+                await turns()
+                assert not lane._all
+            await transport.aclose()
+            outcome = (await asyncio.gather(task, return_exceptions=True))[0]
+            assert isinstance(outcome, asyncio.CancelledError if is_cancelled else TransportError)
+            peer, _ = listener.accept()
+            with peer:
+                peer.settimeout(10)
+                with suppress(ConnectionResetError):
+                    while peer.recv(10_000):
+                        pass
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("secure", [False, True], ids=["plain", "TLS"])
+def test_an_answer_in_front_of_a_reset_is_read_though_a_write_fails_first(secure: bool) -> None:
     """Otherwise a body that is too large would be sent again as it is, and not in halves."""
     answered = threading.Event()
+    context, trusting = contexts()
 
     def refuse(listener: socket.socket) -> None:
-        peer, _ = listener.accept()
-        with peer:
+        accepted, _ = listener.accept()
+        with context.wrap_socket(accepted, server_side=True) if secure else accepted as peer:
             peer.recv(1_000)
             peer.sendall(b"HTTP/1.1 413 Too Large\r\nContent-Length: 2\r\n\r\nno")
             peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -212,9 +257,8 @@ def test_an_answer_in_front_of_a_reset_is_read_though_a_write_fails_first() -> N
         with socket.create_server(("127.0.0.1", 0)) as listener:
             server = threading.Thread(target=refuse, args=(listener,))
             server.start()
-            request = Request(
-                f"http://127.0.0.1:{listener.getsockname()[1]}/", HEADERS, b"x" * 2**21
-            )
+            url = f"{'https' if secure else 'http'}://127.0.0.1:{listener.getsockname()[1]}/"
+            request = Request(url, HEADERS, b"x" * 2**21, trusting if secure else None)
 
             def sent() -> None:
                 # The loop stands still until the reset is there: its first notice is a write.
@@ -276,11 +320,7 @@ def test_whoever_waits_for_a_handshake_takes_what_others_are_done_with() -> None
     async def main() -> None:
         transport = HttpTransport()
         await transport.open()
-        ca = trustme.CA()
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        ca.issue_cert("127.0.0.1").configure_cert(context)
-        trusting = ssl.create_default_context()
-        ca.configure_trust(trusting)
+        context, trusting = contexts()
         async with Neighbour(context) as there:
             request = Request(there.url(), HEADERS, b"{}", trusting)
             answers = await asyncio.gather(

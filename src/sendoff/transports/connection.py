@@ -11,7 +11,6 @@ server keeps it open. What is kept of an answer is bounded, whatever the server 
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple, cast
 
@@ -21,6 +20,7 @@ from sendoff.events import Response, response_of
 from sendoff.transports.failures import named
 from sendoff.transports.headers import Headers
 from sendoff.transports.limits import ANSWER_BYTES
+from sendoff.transports.wire import Wire, read_last
 
 if TYPE_CHECKING:
     from sendoff.transports.shelf import Shelf
@@ -58,7 +58,7 @@ Outcome = asyncio.Future[Response | Failure]
 
 class Connection(asyncio.BufferedProtocol):
     """
-    The protocol of one connection; made by the loop, given requests by the lane.
+    The protocol of one connection, which the lane gives requests.
 
     Args:
         loop: The loop.
@@ -84,7 +84,7 @@ class Connection(asyncio.BufferedProtocol):
         self._late = late
         self._lost = lost
         # All mutable state.
-        self.transport: asyncio.Transport
+        self.transport: Wire
         self.answer: Outcome | None = None  # of the request under way
         self.is_writing = False  # its body is not written to its end
         self.is_over: bool = False
@@ -161,7 +161,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """
-        It stands, TLS included.
+        It stands; not called where TLS lies in between.
         """
         self.transport = cast(asyncio.Transport, transport)  # uvloop's is no subclass of it
 
@@ -216,7 +216,10 @@ class Connection(asyncio.BufferedProtocol):
         It is over, whoever ended it.
         """
         if exc is not None and self.answer is not None and self._status is None:
-            self._read_what_came()
+            # Such as a 413 from a server that did not want to read all of it.
+            came = read_last(self.transport, self._buffer)
+            if came:
+                self.buffer_updated(came)
         self._end(exc)
         self.is_over = True
         self.error = exc
@@ -236,21 +239,6 @@ class Connection(asyncio.BufferedProtocol):
         """
         self._is_paused = False
         self._wake()
-
-    def _read_what_came(self) -> None:
-        """
-        Reads once more after a write has failed: in front of the reset may lie the answer, such as
-        a 413 from a server that did not want to read all of it.
-        """
-        # Of asyncio's own transports, whose socket is still open here; and not through TLS.
-        if not type(self.transport).__module__.startswith("asyncio.selector"):
-            return
-        try:
-            came = os.readv(self.transport.get_extra_info("socket").fileno(), [self._buffer])
-        except OSError:
-            return
-        if came > 0:
-            self.buffer_updated(came)
 
     # --- called by the parser ---------------------------------------------------------------------
 

@@ -14,7 +14,6 @@ import ipaddress
 import socket
 import ssl
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import NamedTuple
 
 import aiohappyeyeballs
@@ -27,6 +26,7 @@ from sendoff.transports.heads import Origin, head_of
 from sendoff.transports.limits import ANSWER_SECONDS, KEEPALIVE_SECONDS, PIECE
 from sendoff.transports.resolver import AddressInfo, look_up
 from sendoff.transports.shelf import Shelf
+from sendoff.transports.tls import Tls
 
 __all__ = ["FastLane"]
 
@@ -35,9 +35,6 @@ NEXT_ADDRESS_SECONDS = 0.25
 
 ADDRESS_SECONDS = 60.0
 """Seconds that a name's addresses are used before it is looked up again."""
-
-GOODBYE_SECONDS = 1.0
-"""Seconds that a server has to answer TLS's goodbye."""
 
 HANDSHAKE_SECONDS = 0.002
 """
@@ -88,6 +85,7 @@ class FastLane:
         self._loop = asyncio.get_running_loop()
         self._refusals = Refusals()
         self._buffer = memoryview(bytearray(READ_BYTES))
+        self._encrypted = memoryview(bytearray(READ_BYTES))
         self._late: Shelf[Connection] = Shelf(
             self._loop, ANSWER_SECONDS, Connection.give_up_the_rest
         )
@@ -203,30 +201,33 @@ class FastLane:
             TransportError: There is none to be had.
         """
         origin = way.origin
-        made = partial(Connection, self._loop, self._buffer, way.idle, self._late, self._lost)
+        connection = Connection(self._loop, self._buffer, way.idle, self._late, self._lost)
+        tls = None
         try:
+            if origin.secure:
+                context = origin.context or VERIFYING
+                tls = Tls(
+                    self._loop, connection, context, origin.host, self._encrypted, self._buffer
+                )
             found = await self._found(origin)
             wire = await aiohappyeyeballs.start_connection(
                 found, happy_eyeballs_delay=NEXT_ADDRESS_SECONDS, interleave=1, loop=self._loop
             )
-            if origin.secure:
-                _, connection = await self._loop.create_connection(
-                    made,
-                    sock=wire,
-                    ssl=origin.context or VERIFYING,
-                    server_hostname=origin.host,
-                    ssl_shutdown_timeout=GOODBYE_SECONDS,
-                )
-            else:
-                _, connection = await self._loop.create_connection(made, sock=wire)
+            await self._loop.create_connection(lambda: tls or connection, sock=wire)
+            if not connection.is_over:
+                self._all.add(connection)
+            if tls is not None:
+                await tls.verified()
+        except asyncio.CancelledError:
+            if connection in self._all:
+                connection.abort()
+            raise
         except (OSError, ValueError, RuntimeError) as exc:
             self._addresses.pop((origin.host, origin.port), None)
             failure, detail = named(exc, connecting=True)
         else:
-            self._all.add(connection)
             if not connection.is_over:
                 return connection
-            self._all.discard(connection)
             failure, detail = named(connection.error, connecting=False)
         raise TransportError(failure, perhaps_sent=False, detail=detail)
 
