@@ -6,7 +6,9 @@ bytes, and pieces as the test cuts them.
 from __future__ import annotations
 
 import asyncio
+import gc
 import ssl
+import weakref
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any
 
@@ -332,6 +334,28 @@ def test_what_comes_behind_a_last_answer_is_not_looked_at() -> None:
     running(main)
 
 
+def test_an_alert_in_front_of_a_reset(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also before the server is verified: OpenSSL's word says more than the socket's."""
+
+    async def main() -> None:
+        ends = Ends()
+        ends.begin()
+        ends.to_server()
+        alert = b"\x15\x03\x03\x00\x02\x02\x28"  # fatal: handshake failure
+
+        def came(wire: object, buffer: memoryview) -> int:
+            buffer[: len(alert)] = alert
+            return len(alert)
+
+        monkeypatch.setattr(tls, "read_last", came)
+        ends.socket.end = "reset"
+        ends.tls.connection_lost(BrokenPipeError())
+        with pytest.raises(ssl.SSLError, match="HANDSHAKE_FAILURE"):
+            await ends.tls.verified()
+
+    running(main)
+
+
 @pytest.mark.parametrize("ours", [False, True])
 def test_last_words_in_front_of_a_reset(ours: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """They are read once more after a write has failed; not after an end of our own."""
@@ -359,6 +383,27 @@ def test_last_words_in_front_of_a_reset(ours: bool, monkeypatch: pytest.MonkeyPa
         assert ends.lost == [ends.connection]
 
     running(main)
+
+
+def test_an_end_leaves_nothing_behind() -> None:
+    """No circle for the garbage collector; and what is written then goes nowhere."""
+
+    async def main() -> None:
+        ends = Ends()
+        ends.connection._lost = lambda _: None
+        ends.shake_hands()
+        ends.socket.end = "reset"
+        ends.tls.connection_lost(BrokenPipeError())
+        ends.tls.write(b"late")
+        known = weakref.ref(ends.connection), weakref.ref(ends.tls)
+        del ends
+        assert [one() for one in known] == [None, None]
+
+    gc.disable()
+    try:
+        running(main)
+    finally:
+        gc.enable()
 
 
 class Negotiating:

@@ -113,8 +113,6 @@ class Tls(asyncio.BufferedProtocol):
         """
         Says goodbye, and waits for none: what was asked is answered.
         """
-        if self._is_closing:
-            return
         self._is_closing = True
         with suppress(OSError):  # its goodbye is not there, or there was no handshake
             self._tls.unwrap()
@@ -185,7 +183,7 @@ class Tls(asyncio.BufferedProtocol):
         """
         It is over, whoever ended it.
         """
-        if exc is not None and self._is_verified and not self._is_closing:
+        if exc is not None and not self._is_closing:
             # A write has failed: in front of the reset may lie the server's last words, such as
             # which alert made it hang up.
             came = read_last(self._socket, self._buffer)
@@ -221,7 +219,6 @@ class Tls(asyncio.BufferedProtocol):
             self._fail(exc)
         else:
             self._is_verified = True
-            self._send_on()
             self._settle(None)
 
     def _catch_up(self) -> None:
