@@ -142,7 +142,7 @@ sizes = st.lists(st.integers(1, 3_000), max_size=40)
 bodies = st.lists(st.binary(max_size=400) | st.just(b"x" * 40_000), min_size=1, max_size=4)
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(bodies=bodies, cuts=sizes, older=st.booleans())
 def test_however_the_bytes_are_cut_the_answers_are_the_same(
     bodies: list[bytes], cuts: list[int], older: bool
@@ -170,7 +170,7 @@ def test_however_the_bytes_are_cut_the_answers_are_the_same(
     running(main)
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(at=st.integers(0, 10_000), flipped=st.integers(1, 255))
 def test_what_was_changed_on_its_way_is_no_answer(at: int, flipped: int) -> None:
     """One changed byte anywhere, and the request fails or waits; it is never answered."""
