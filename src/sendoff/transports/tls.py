@@ -2,9 +2,9 @@
 TLS between a connection and its socket: OpenSSL by `ssl.SSLObject`, with a buffer in memory on
 either side of it.
 
-Always holds: what is written before the handshake has verified the server is its own; what OpenSSL
-wants sent is passed on in the call in which it came up; the connection above is told once that it
-is over, and why, in OpenSSL's words where it has any.
+Always holds: until the server is verified nothing but the handshake is written; what OpenSSL wants
+sent is passed on in the call in which it came up; the connection above is told once that it is
+over, and why, in OpenSSL's words where it has any.
 """
 
 from __future__ import annotations
