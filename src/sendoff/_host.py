@@ -230,6 +230,11 @@ class Host:
             async with anyio.create_task_group() as tasks:
 
                 def spawn(work: Callable[[], Coroutine[Any, Any, None]], name: str) -> None:
+                    # anyio cancels again until all tasks of a group are over, and no longer: one
+                    # that a late ring starts between the last of them and the group's own end would
+                    # never hear of it, and the group never end.
+                    if tasks.cancel_scope.cancel_called:
+                        return
                     coroutine = work()
                     coroutines.append(coroutine)
                     context.copy().run(partial(tasks.start_soon, lambda: coroutine, name=name))

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import itertools
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -301,6 +302,57 @@ def test_a_ring_that_comes_too_late_wakes_nobody() -> None:
         assert fates(d, "freshpaint") == {"delivered": 1}
 
     run(main())
+
+
+RINGS = list(itertools.product(range(6), range(5), range(1, 5)))
+"""Turns before each of three rings."""
+
+
+async def ring(d: Dispatcher, turns: Sequence[int]) -> None:
+    for count in turns:
+        for _ in range(count):
+            await asyncio.sleep(0)
+        for lane in d._lanes:
+            lane._rung()
+
+
+def test_rings_at_any_turns_of_a_close_do_not_hold_it_up() -> None:
+    """A worker that is asked for when the others are over already is not started any more."""
+
+    async def main() -> None:
+        d = dispatcher(Vendors(), freshpaint(), datadog())
+        for turns in RINGS:
+            await d.start()
+            closing = asyncio.create_task(d.aclose(0.0))
+            await ring(d, turns)
+            assert await closing
+        await d.start()
+        d.track("x", user_id="u")
+        assert await d.flush()
+        await d.aclose()
+
+    run(main())
+
+
+def test_rings_at_any_turns_of_a_loops_end_do_not_hold_it_up() -> None:
+    """The same where the loop goes away without a close."""
+
+    async def ring_late(d: Dispatcher, turns: Sequence[int]) -> None:
+        try:
+            await asyncio.sleep(100)
+        finally:
+            await ring(d, turns)
+
+    async def main(turns: Sequence[int]) -> None:
+        d.track("x", user_id="u")
+        late = asyncio.create_task(ring_late(d, turns))
+        await asyncio.sleep(1)
+        assert not late.done()
+
+    for turns in RINGS:
+        d = dispatcher(Vendors(), freshpaint(), datadog())
+        run(main(turns))
+        assert fates(d, "freshpaint") == {"delivered": 1}
 
 
 def test_a_start_during_a_close_begins_after_it() -> None:
