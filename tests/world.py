@@ -155,10 +155,21 @@ class Life:
             self.require(arrived == (outcome.fate == "delivered"), f"{name}: {outcome} is wrong")
             self.told[name].add(event_id)
 
+    def sent(self, request: Request) -> None:
+        """
+        A request goes on its way; the vendor sees it in a later turn, which may be long after.
+        """
+        name = _vendor_of(request)
+        times = self.sent_at[name]
+        times.append(asyncio.get_running_loop().time())
+        limit = self.options["both"]["rate_limit"]
+        if limit is not None and len(times) > limit:
+            self.require(times[-1] - times[-1 - limit] >= 1.0, f"{name}: too many in a second")
+
     async def answer(self, request: Request) -> Response:
         if not self.alive:
             return Response(202, body=b"{}")
-        name = "datadog" if "datadog" in request.url else "freshpaint"
+        name = _vendor_of(request)
         vendor = self.world.vendors[name]
         events = events_of(request)
         ids = [id_of(event) for event in events]
@@ -214,11 +225,6 @@ class Life:
             largest = self.options["datadog"]["max_batch_bytes"]
         self.require(len(request.body) <= largest, f"{name}: body too large")
         self.require(len(ids) <= most, f"{name}: too many events in a body")
-        times = self.sent_at[name]
-        times.append(asyncio.get_running_loop().time())
-        limit = self.options["both"]["rate_limit"]
-        if limit is not None and len(times) > limit:
-            self.require(times[-1] - times[-1 - limit] >= 1.0, f"{name}: too many in a second")
         self.check()
 
     # --- what the caller does ---------------------------------------------------------------------
@@ -386,6 +392,10 @@ class Disk:
         return bool(self.fault) or self.monotonic() <= self.faulty_until
 
 
+def _vendor_of(request: Request) -> str:
+    return "datadog" if "datadog" in request.url else "freshpaint"
+
+
 class Line(MemoryTransport):
     """
     A transport that may fail to open.
@@ -393,6 +403,7 @@ class Line(MemoryTransport):
 
     def __init__(self, life: Life) -> None:
         super().__init__(life.answer)
+        self._life = life
         self.broken = 0  # openings that will fail
 
     async def open(self) -> None:
@@ -400,6 +411,11 @@ class Line(MemoryTransport):
             self.broken -= 1
             raise OSError
         await super().open()
+
+    async def send(self, request: Request, sent: Callable[[], None]) -> Response:
+        if self._life.alive:
+            self._life.sent(request)
+        return await super().send(request, sent)
 
 
 class World:
