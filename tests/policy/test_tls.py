@@ -17,6 +17,7 @@ import trustme
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from certificates import serving, trusting
 from sendoff.events import Response
 from sendoff.transports import tls
 from sendoff.transports.connection import Connection, Failure
@@ -24,12 +25,8 @@ from sendoff.transports.shelf import Shelf
 from sendoff.transports.tls import Tls
 
 CA = trustme.CA()
-SERVER = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-CA.issue_cert("vendor.example").configure_cert(SERVER)
-CLIENT = ssl.create_default_context()
-CA.configure_trust(CLIENT)
-OLDER = ssl.create_default_context()
-CA.configure_trust(OLDER)
+SERVER = serving(CA, "vendor.example")
+CLIENT, OLDER = trusting(CA), trusting(CA)
 OLDER.maximum_version = ssl.TLSVersion.TLSv1_2
 
 
@@ -159,10 +156,7 @@ def test_however_the_bytes_are_cut_the_answers_are_the_same(
             ends.to_us(ends.from_server(), cuts)
             got = answer.result()
             assert isinstance(got, Response)
-            assert (got.status, got.body) == (202, body[: len(got.body)])
-            assert len(got.body) == min(len(body), 4_096) or len(got.body) == len(body)
-            if len(got.body) < len(body):
-                return  # an answer so long ends its connection
+            assert (got.status, got.body) == (202, body)
             assert len(ends.idle) == 1
             assert ends.idle.top() is ends.connection
         ends.close()

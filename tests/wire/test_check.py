@@ -7,11 +7,11 @@ import contextlib
 import io
 import json
 import socket
-import ssl
 
 import pytest
 import trustme
 
+from certificates import serving, trusting
 from neighbours import Neighbour, answer
 from sendoff.check.probes import look_at_way
 from sendoff.cli import cli
@@ -144,11 +144,7 @@ def authority():
 
 
 def contexts(authority):
-    theirs = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("127.0.0.1", "localhost").configure_cert(theirs)
-    ours = ssl.create_default_context()
-    authority.configure_trust(ours)
-    return theirs, ours
+    return serving(authority), trusting(authority)
 
 
 def test_tls_as_it_is_spoken(authority):

@@ -7,7 +7,6 @@ What Python's `ssl` has no way to ask for, such as a renegotiation, is in `test_
 from __future__ import annotations
 
 import asyncio
-import ssl
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, NamedTuple
 
@@ -15,6 +14,8 @@ import aiohttp
 import pytest
 import trustme
 
+from certificates import serving, trusting
+from loops import new_uvloop
 from rawserver import Peer, RawServer, turns
 from sendoff.errors import TransportError
 from sendoff.events import Request, Response
@@ -37,10 +38,6 @@ CHUNKED = (
 Send = Callable[..., Coroutine[Any, Any, Response]]
 
 
-def new_uvloop() -> asyncio.AbstractEventLoop:
-    return pytest.importorskip("uvloop").new_event_loop()
-
-
 class Way(NamedTuple):
     """
     A lane, a kind of loop, with or without TLS.
@@ -59,11 +56,7 @@ class Way(NamedTuple):
             runner.run(bounded())
 
     def server(self, script: Callable[[Peer], Awaitable[None]]) -> RawServer:
-        tls = None
-        if self.secure:
-            tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            CA.issue_cert("127.0.0.1").configure_cert(tls)
-        return RawServer(script, tls)
+        return RawServer(script, serving(CA) if self.secure else None)
 
 
 class Client:
@@ -74,10 +67,7 @@ class Client:
     def __init__(self, way: Way, url: str) -> None:
         self._way = way
         self._url = url
-        self._ssl = None
-        if way.secure:
-            self._ssl = ssl.create_default_context()
-            CA.configure_trust(self._ssl)
+        self._ssl = trusting(CA) if way.secure else None
         self.transport = HttpTransport()
         self.written = 0
 

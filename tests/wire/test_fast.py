@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import ssl
 import struct
 import threading
 from contextlib import suppress
@@ -16,6 +15,7 @@ import aiohttp
 import pytest
 import trustme
 
+from certificates import serving, trusting
 from neighbours import Neighbour, Proxy
 from rawserver import turns
 from sendoff import Dispatcher, Freshpaint, MemoryTransport
@@ -44,18 +44,6 @@ async def lane(server: Neighbour, transport: Any = None, **options: Any) -> tupl
         dispatcher.track("x", user_id="u")
         assert await dispatcher.flush(timeout=5)
         return before, dispatcher.stats().destinations["freshpaint"].lane
-
-
-def contexts() -> tuple[ssl.SSLContext, ssl.SSLContext]:
-    """
-    How a server speaks TLS, and a client that trusts it.
-    """
-    ca = trustme.CA()
-    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    ca.issue_cert("127.0.0.1").configure_cert(server)
-    client = ssl.create_default_context()
-    ca.configure_trust(client)
-    return server, client
 
 
 def test_statistics_show_the_lane() -> None:
@@ -218,8 +206,9 @@ def test_the_end_in_the_middle_of_a_handshake(is_cancelled: bool) -> None:
             url = f"https://127.0.0.1:{listener.getsockname()[1]}/"
             task = asyncio.create_task(send(transport, url))
             lane = transport._fast
-            while not lane._all:
-                await asyncio.sleep(0.001)
+            async with asyncio.timeout(10):
+                while not lane._all:
+                    await asyncio.sleep(0.001)
             if is_cancelled:
                 task.cancel()
                 await turns()
@@ -241,7 +230,8 @@ def test_the_end_in_the_middle_of_a_handshake(is_cancelled: bool) -> None:
 def test_an_answer_in_front_of_a_reset_is_read_though_a_write_fails_first(secure: bool) -> None:
     """Otherwise a body that is too large would be sent again as it is, and not in halves."""
     answered = threading.Event()
-    context, trusting = contexts()
+    ca = trustme.CA()
+    context = serving(ca)
 
     def refuse(listener: socket.socket) -> None:
         accepted, _ = listener.accept()
@@ -258,7 +248,7 @@ def test_an_answer_in_front_of_a_reset_is_read_though_a_write_fails_first(secure
             server = threading.Thread(target=refuse, args=(listener,))
             server.start()
             url = f"{'https' if secure else 'http'}://127.0.0.1:{listener.getsockname()[1]}/"
-            request = Request(url, HEADERS, b"x" * 2**21, trusting if secure else None)
+            request = Request(url, HEADERS, b"x" * 2**21, trusting(ca) if secure else None)
 
             def sent() -> None:
                 # The loop stands still until the reset is there: its first notice is a write.
@@ -320,9 +310,9 @@ def test_whoever_waits_for_a_handshake_takes_what_others_are_done_with() -> None
     async def main() -> None:
         transport = HttpTransport()
         await transport.open()
-        context, trusting = contexts()
-        async with Neighbour(context) as there:
-            request = Request(there.url(), HEADERS, b"{}", trusting)
+        ca = trustme.CA()
+        async with Neighbour(serving(ca)) as there:
+            request = Request(there.url(), HEADERS, b"{}", trusting(ca))
             answers = await asyncio.gather(
                 *(transport.send(request, lambda: None) for _ in range(200))
             )

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import re
 import shutil
-import ssl
 from asyncio.subprocess import PIPE, STDOUT, Process
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -18,6 +17,8 @@ from typing import Any
 import pytest
 import trustme
 
+from certificates import trusting
+from loops import new_uvloop
 from rawserver import turns
 from sendoff.events import Request, Response
 from sendoff.transports.http import HttpTransport
@@ -90,8 +91,7 @@ async def talking(folder: Path, version: str) -> AsyncIterator[tuple[Server, Cal
     certificate = CA.issue_cert("127.0.0.1")
     pem = folder / "server.pem"
     certificate.private_key_and_cert_chain_pem.write_to_path(str(pem))
-    context = ssl.create_default_context()
-    CA.configure_trust(context)
+    context = trusting(CA)
     command = f"openssl s_server -accept 127.0.0.1:0 -cert {pem} -key {pem} -crlf -{version}"
     process = await asyncio.create_subprocess_exec(
         *command.split(), stdin=PIPE, stdout=PIPE, stderr=STDOUT
@@ -111,10 +111,6 @@ async def talking(folder: Path, version: str) -> AsyncIterator[tuple[Server, Cal
         await transport.aclose()
         await server.aclose()
         await turns()
-
-
-def new_uvloop() -> asyncio.AbstractEventLoop:
-    return pytest.importorskip("uvloop").new_event_loop()
 
 
 @pytest.fixture(params=[asyncio.new_event_loop, new_uvloop], ids=["asyncio", "uvloop"])

@@ -7,7 +7,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import ssl
 import subprocess
 import sys
 import time
@@ -18,24 +17,13 @@ import aiohttp
 import pytest
 import trustme
 
+from certificates import serving, trusting
 from neighbours import OK, Neighbour, Proxy, Seen, answer
 from sendoff import Datadog, Dispatcher, Freshpaint, OptionError, Retry
 from sendoff.transports.http import HttpTransport
 
 QUICK = Retry(attempts=1_000, base=0.02, cap=0.05, hold_interval=0.05)
 OURS = trustme.CA()
-
-
-def server_context() -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    OURS.issue_cert("127.0.0.1", "localhost").configure_cert(context)
-    return context
-
-
-def trusting() -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    OURS.configure_trust(context)
-    return context
 
 
 def freshpaint(server: Neighbour, **options: Any) -> Freshpaint:
@@ -68,11 +56,11 @@ def test_everything_goes_through_the_proxy(secure: bool, secure_proxy: bool) -> 
     """Plain requests as a whole URL, TLS through CONNECT; with the credentials of the URL."""
 
     async def main() -> None:
-        tls = server_context() if secure else None
-        proxy_tls = server_context() if secure_proxy else None
+        tls = serving(OURS) if secure else None
+        proxy_tls = serving(OURS) if secure_proxy else None
         async with Neighbour(tls) as there, Proxy("ünal:p@ss/w", tls=proxy_tls) as proxy:
             url = proxy.url(user="%C3%BCnal:p%40ss%2Fw@")
-            destination = freshpaint(there, proxy=url, ssl=trusting(), workers=2)
+            destination = freshpaint(there, proxy=url, ssl=trusting(OURS), workers=2)
             assert (await send(destination)).delivered == 3
             assert numbers(there) == [0, 1, 2]
             assert {seen.method for seen in proxy.seen} == {"CONNECT" if secure else "POST"}
@@ -113,9 +101,9 @@ def test_a_proxy_that_refuses_costs_nothing(status: int, caplog: pytest.LogCaptu
             left -= 1
             return answer(status) if left >= 0 else None
 
-        async with Neighbour(server_context()) as there, Proxy(refuse=refuse) as proxy:
+        async with Neighbour(serving(OURS)) as there, Proxy(refuse=refuse) as proxy:
             destination = freshpaint(
-                there, proxy=proxy.url(user="user:s3cr3t@"), ssl=trusting(), workers=1
+                there, proxy=proxy.url(user="user:s3cr3t@"), ssl=trusting(OURS), workers=1
             )
             stats = await send(destination)
             assert (stats.delivered, stats.submitted) == (3, 3)
@@ -135,8 +123,10 @@ def test_a_proxy_that_says_nothing_of_use(said: bytes, caplog: pytest.LogCapture
     """Whatever fails before the tunnel stands is the proxy's, and was not sent."""
 
     async def main() -> None:
-        async with Neighbour(server_context()) as there, Proxy(refuse=lambda _: said) as proxy:
-            stats = await send(freshpaint(there, proxy=proxy.url(), ssl=trusting()), timeout=0.3)
+        async with Neighbour(serving(OURS)) as there, Proxy(refuse=lambda _: said) as proxy:
+            stats = await send(
+                freshpaint(there, proxy=proxy.url(), ssl=trusting(OURS)), timeout=0.3
+            )
             assert (stats.delivered, stats.pending, there.seen) == (0, 3, [])
 
     asyncio.run(main())
@@ -156,9 +146,9 @@ def test_a_proxy_that_hangs(caplog: pytest.LogCaptureFixture) -> None:
                     await asyncio.Event().wait()
                 await super().serve(reader, writer)
 
-        async with Neighbour(server_context()) as there, Hanging() as proxy:
+        async with Neighbour(serving(OURS)) as there, Hanging() as proxy:
             destination = freshpaint(
-                there, proxy=proxy.url(), ssl=trusting(), timeout=0.5, workers=1
+                there, proxy=proxy.url(), ssl=trusting(OURS), timeout=0.5, workers=1
             )
             assert (await send(destination)).delivered == 3
             assert numbers(there) == [0, 1, 2]
@@ -318,8 +308,8 @@ def test_a_packaged_proxy(packaged: str, secure: bool) -> None:
     """With its password everything arrives, plain and through CONNECT; without it nothing does."""
 
     async def main() -> None:
-        async with Neighbour(server_context() if secure else None) as there:
-            options: Any = {"ssl": trusting(), "workers": 2}
+        async with Neighbour(serving(OURS) if secure else None) as there:
+            options: Any = {"ssl": trusting(OURS), "workers": 2}
             without = freshpaint(there, proxy=f"http://{packaged}", **options)
             stats = await send(without, timeout=0.5)
             assert (stats.delivered, stats.pending, there.seen) == (0, 3, [])

@@ -12,7 +12,6 @@ import base64
 import gc
 import json
 import logging
-import ssl
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
@@ -22,6 +21,7 @@ from typing import Any
 import pytest
 import trustme
 
+from certificates import serving, trusting
 from neighbours import Neighbour, Proxy, Seen, answer
 from sendoff import Datadog, Dispatcher, Freshpaint, MemoryTransport, Response, Retry
 from sendoff.errors import SendoffError
@@ -303,10 +303,7 @@ def test_nothing_shows_of_an_answer_that_is_none(said: Any, ear: Ear) -> None:
 def test_nothing_shows_of_a_proxys_password(kind: str, ear: Ear) -> None:
     """Whatever becomes of the tunnel."""
     ours = trustme.CA()
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    ours.issue_cert("localhost" if kind == "wrong host" else "127.0.0.1").configure_cert(context)
-    trusting = ssl.create_default_context()
-    ours.configure_trust(trusting)
+    context = serving(ours, "localhost" if kind == "wrong host" else "127.0.0.1")
 
     def refuse(seen: Seen) -> bytes | None:
         if kind.isdecimal():
@@ -320,7 +317,7 @@ def test_nothing_shows_of_a_proxys_password(kind: str, ear: Ear) -> None:
                 url = f"http://user:{PASSWORD}@127.0.0.1:9"
             patience = 10.0 if kind == "good" else 0.2
             made = destinations(
-                there.url(), there.url(), proxy=url, ssl=trusting, timeout=max(0.3, patience)
+                there.url(), there.url(), proxy=url, ssl=trusting(ours), timeout=max(0.3, patience)
             )
             await live(ear, made, patience=patience)
             if kind == "good":

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import trustme
 
+from certificates import serving, trusting
 from neighbours import BlockingNeighbour, Neighbour, answer
 from sendoff import Datadog, Dispatcher, Freshpaint, Retry
 
@@ -28,19 +29,12 @@ def server_of(
     """
     A server's context with a certificate for the names, which may want one of its clients.
     """
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    OURS.issue_cert(*(names or ("127.0.0.1", "localhost")), **options).configure_cert(context)
+    context = serving(OURS, *names, **options)
     if not newest:
         context.maximum_version = ssl.TLSVersion.TLSv1_2
     if clients is not None:
         context.verify_mode = ssl.CERT_REQUIRED
         clients.configure_trust(context)
-    return context
-
-
-def trusting(ca: trustme.CA = OURS) -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    ca.configure_trust(context)
     return context
 
 
@@ -85,9 +79,24 @@ async def refused(
             "self-signed certificate|unable to get local issuer",
         ),
         (server_of, "127.0.0.1", lambda: trusting(trustme.CA()), "certificate|unable to get local"),
-        (lambda: server_of(not_after=YESTERDAY), "localhost", trusting, "certificate has expired"),
-        (lambda: server_of("other.example"), "localhost", trusting, "Hostname mismatch"),
-        (lambda: server_of("other.example"), "127.0.0.1", trusting, "IP address mismatch"),
+        (
+            lambda: server_of(not_after=YESTERDAY),
+            "localhost",
+            lambda: trusting(OURS),
+            "certificate has expired",
+        ),
+        (
+            lambda: server_of("other.example"),
+            "localhost",
+            lambda: trusting(OURS),
+            "Hostname mismatch",
+        ),
+        (
+            lambda: server_of("other.example"),
+            "127.0.0.1",
+            lambda: trusting(OURS),
+            "IP address mismatch",
+        ),
     ],
     ids=["nobody's CA", "another CA", "expired", "wrong name", "wrong address"],
 )
@@ -116,9 +125,9 @@ def test_a_server_that_wants_a_certificate(newest: bool, caplog: pytest.LogCaptu
 
     async def main() -> None:
         async with BlockingNeighbour(wanted) as there:
-            said = await refused(freshpaint(there, ssl=trusting()), there, caplog)
+            said = await refused(freshpaint(there, ssl=trusting(OURS)), there, caplog)
             assert said.startswith("freshpaint: tls (")
-            context = trusting()
+            context = trusting(OURS)
             OURS.issue_cert("client@example.org").configure_cert(context)
             async with Dispatcher(freshpaint(there, ssl=context)) as dispatcher:
                 dispatcher.track("x", user_id="u")
@@ -168,7 +177,7 @@ def test_each_destination_has_its_own_trust() -> None:
 
     async def main() -> None:
         async with Neighbour(server_of()) as there:
-            trusted = freshpaint(there, ssl=trusting())
+            trusted = freshpaint(there, ssl=trusting(OURS))
             plain = freshpaint(there, name="plain")
             async with Dispatcher(trusted, plain, shutdown_timeout=0.0) as dispatcher:
                 dispatcher.track("x", user_id="u")

@@ -27,8 +27,8 @@ class Tls(asyncio.BufferedProtocol):
     To the socket's transport a protocol, to the connection above a transport.
 
     asyncio has such a layer, too, for any protocol and any use of it, with a buffer of 256 KiB for
-    each connection. What it adds to a request is twice what this one adds, most of which is
-    OpenSSL's own.
+    each connection. What it adds to a request is nearly twice what this one adds, most of
+    which is OpenSSL's own.
 
     Args:
         loop: The loop.
