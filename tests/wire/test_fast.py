@@ -227,6 +227,53 @@ def test_the_end_in_the_middle_of_a_handshake(is_cancelled: bool) -> None:
 
 
 @pytest.mark.parametrize("secure", [False, True], ids=["plain", "TLS"])
+def test_a_connection_that_is_over_at_once(secure: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing was sent on it, and the end does not wait for it."""
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        create = loop.create_connection
+
+        async def cut(*args: Any, **options: Any) -> Any:
+            made = await create(*args, **options)
+            made[0].abort()
+            await turns()
+            return made
+
+        monkeypatch.setattr(loop, "create_connection", cut)
+        transport = HttpTransport()
+        await transport.open()
+        ca = trustme.CA()
+        async with Neighbour(serving(ca) if secure else None) as there:
+            request = Request(there.url(), HEADERS, b"{}", trusting(ca) if secure else None)
+            with pytest.raises(TransportError, match="connect") as caught:
+                await transport.send(request, lambda: None)
+            assert caught.value.perhaps_sent is False
+            assert not transport._fast._all
+        async with asyncio.timeout(10):
+            await transport.aclose()
+
+    asyncio.run(main())
+
+
+def test_who_is_not_verified_was_sent_nothing() -> None:
+    """Which says that the request may go again, whatever it is."""
+
+    async def main() -> None:
+        transport = HttpTransport()
+        await transport.open()
+        written = []
+        async with Neighbour(serving(trustme.CA())) as there:
+            request = Request(there.url(), HEADERS, b"{}", trusting(trustme.CA()))
+            with pytest.raises(TransportError, match="tls") as caught:
+                await transport.send(request, lambda: written.append(1))
+            assert (caught.value.perhaps_sent, written, there.seen) == (False, [], [])
+        await transport.aclose()
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("secure", [False, True], ids=["plain", "TLS"])
 def test_an_answer_in_front_of_a_reset_is_read_though_a_write_fails_first(secure: bool) -> None:
     """Otherwise a body that is too large would be sent again as it is, and not in halves."""
     answered = threading.Event()
