@@ -115,9 +115,15 @@ class Gunicorn:
             " ".join(
                 [sample.name, *(sample.labels[one] for one in sorted(sample.labels))]
             ): sample.value
-            for family in parse(self.get("/metrics"))
+            for family in parse(until(self._scraped))
             for sample in family.samples
         }
+
+    def _scraped(self) -> str:
+        # prometheus_client's own scrape fails where another worker has just made a file, and not
+        # filled it yet.
+        text = self.get("/metrics")
+        return "" if text.startswith("<html>") and "struct.error" in self.log() else text
 
     def ask(self, most: int) -> dict[int, int]:
         """
